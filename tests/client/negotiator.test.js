@@ -223,7 +223,7 @@ test("an answer that comes too late is taken back, and the current state is offe
   bob.intercept = (action) => {
     inForce.push(bob.pc.currentRemoteDescription);
     if (action !== "accept-conference-mod") return;
-    // The offer expires at the same moment.
+    // The offer expires before the enabler handles bob's answer.
     pair.pending = null;
     void alice.hear({ type: "mod-expired", modId: "mod-1" });
   };

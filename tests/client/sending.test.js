@@ -29,7 +29,7 @@ class FakeMedia {
   }
 }
 
-/** A negotiator that settles each offer as the test says, and the parts around it. */
+/** `Sending` with fakes around it. The fake negotiator settles each offer as the test says. */
 class Desk {
   media = new FakeMedia();
   situation = { hasFocus: false, isOpen: true, isOnHold: false, isHost: true, otherMoves: false, asksFirst: false };

@@ -20,7 +20,7 @@ from tests.support.services import Backends, Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
-# The increase that counts as received: sound energy, which silence does not increase, or video frames.
+# A track counts as received if its counter grows by this much: sound energy (silence adds none), or video frames.
 _SOME = {"audio": 1e-4, "video": 5, "screen": 5}
 # A small camera, and a screen that needs no selection. Firefox runs this script in its first, empty page as well, which
 # has no media devices.
@@ -66,7 +66,10 @@ class Meeting:
     rob: Robot
 
     async def received(self, who: str) -> Mapping[Track, float]:
-        """Return the amount of each track that a user has received and decoded so far."""
+        """Return the sound energy or number of video frames of each track that a user has decoded.
+
+        For Rob, count the loud or bright frames.
+        """
         if who == "rob":
             return {track: reception.lively for track, reception in (await self.rob.receptions()).items()}
         return {(of, label): amount for of, label, amount, _ in await self._page(who)(_RECEIVED)}
@@ -132,7 +135,7 @@ async def test_aiortc_holds_and_resumes_and_firefox_shares_its_screen(meeting: M
 
 
 async def all_receive(meeting: Meeting, tracks: set[Track]) -> None:
-    """Wait until each user receives exactly those of these tracks that other users send."""
+    """Wait until each user receives, of these tracks, exactly those of the other users."""
     await asyncio.gather(
         *(receives(meeting, who, {track for track in tracks if track[0] != who}) for who in ("chris", "fiona", "rob"))
     )

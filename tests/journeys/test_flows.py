@@ -118,8 +118,8 @@ async def test_flow_7_a_call_on_hold_can_move_too(visit: Visit) -> None:
     await laptop.is_in("moved")
 
 
-# In test_client.py the offers collide every time. Here the buttons are pressed at the same time, but the offers may not
-# collide.
+# In test_client.py the offers collide every time. Here the buttons are pressed at the same time, but the offers do not
+# always collide.
 @pytest.mark.deep
 async def test_two_simultaneous_changes_are_both_made(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "8", kind="audio")

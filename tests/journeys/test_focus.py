@@ -66,7 +66,8 @@ async def test_a_call_of_two_goes_through_the_focus(visit: Visit) -> None:
     await all_see_each_other(alice, bob)
     await expect(tile(alice, bob)).to_have_attribute("data-speaking", "true")
     assert (await alice.conference())["topology"] == "focus"
-    # Each codec once per section. With all codecs of Chromium, 24 sections would reach the limit of an SDP.
+    # Each codec is listed once per section. With all codecs of Chromium, 24 sections would reach the size limit of an
+    # SDP.
     offered = await alice.page.evaluate("window.sbe.pc.createOffer().then(({sdp}) => sdp)")
     for line in offered.split("m=video")[1:]:
         names = re.findall(r"a=rtpmap:\d+ (?!rtx)([^/]+)", line)
@@ -77,7 +78,7 @@ async def test_a_call_of_two_goes_through_the_focus(visit: Visit) -> None:
     await bob.sees_the_end("alice-one")
 
 
-# By default without a fourth page, which would double the number of pictures and test nothing new.
+# By default there are three pages. A fourth would double the number of pictures and test nothing new.
 @pytest.mark.parametrize("gathered", [three, pytest.param(four, marks=pytest.mark.deep)])
 async def test_all_see_each_other_hold_and_resume_and_share_a_screen(
     visit: Visit, gathered: Callable[[Visit, str], Awaitable[tuple[Person, ...]]]

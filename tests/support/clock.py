@@ -19,7 +19,7 @@ class Clock:
 
 
 def stop_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Make the counters read such a clock; return it."""
+    """Make the counters of the rate limits read a stopped clock, and return this clock."""
     clock = Clock()
     monkeypatch.setattr("events.counters.clock", clock)
     return clock

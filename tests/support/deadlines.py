@@ -9,7 +9,7 @@ INSTANT = timedelta(microseconds=1)
 
 
 def assert_all_is_settled(now: datetime) -> None:
-    """Require that looking again finds nothing to do and changes nothing."""
+    """Require that no deadline is due any more: settling again finds nothing to do and changes nothing."""
     before = all_rows()
     assert settle_due(now=now) == 0
     assert all_rows() == before

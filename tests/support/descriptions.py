@@ -80,7 +80,7 @@ def describe(
 ) -> str:
     """Return a description; `directions`, `ports` and `mids` give each media section its own.
 
-    Each `session` has ICE credentials of its own.
+    Each `session` (the ID in the o= line) has its own ICE user fragment by default.
     """
     directions = directions or (direction,) * len(kinds)
     ports = ports or (9,) * len(kinds)
@@ -117,12 +117,12 @@ def answer(direction: str = "sendrecv", **variation: object) -> dict[str, str]:
     return {"type": "answer", "sdp": describe(direction, **variation)}  # type: ignore[arg-type]
 
 
-# The answer to each direction from a participant that accepts everything.
+# For each offered direction: the direction in the answer of a participant that accepts everything.
 _MIRRORED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
 
 
 def mirror(offer_text: str, *, holds: bool = False, **variation: object) -> str:
-    """Return an answer that accepts every section of an offer, or on hold receives at most."""
+    """Return an answer that accepts every live section of an offer. With `holds`, its sender only receives."""
     sections = parse(offer_text).media
     directions = [_MIRRORED[section.direction] for section in sections]
     if holds:

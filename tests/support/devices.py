@@ -27,7 +27,7 @@ def gateway_key() -> str:
 class Device:
     """One registered endpoint. `seen` is the number of the last event that a test has read.
 
-    With a focus it has one peer connection. The versions of its descriptions increase.
+    With a focus, the device has one peer connection. The versions of its descriptions increase.
     """
 
     id: str

@@ -129,7 +129,7 @@ class ScriptedNode:
         return Result(answer=answer)
 
     def _tracks(self, participant: str, legs: dict[str, Leg], states: dict[str, str]) -> Tracks:
-        """Return the tracks that a participant should get: those of the others, except of those on hold."""
+        """Return the tracks that a participant should get: those of all other participants that are not on hold."""
         return {
             other: () if states[other] == "on-hold" else leg.sends
             for other, leg in legs.items()

@@ -1,4 +1,4 @@
-"""Events for tests of the log, and a reader that notes what it gets."""
+"""Events for tests of the log, and a reader that records what it gets."""
 
 import asyncio
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Told(StoredEvent):
 
 
 def messages(conference: Conference, *sessions: Session, **fields: object) -> list[Message]:
-    """Return one message for each session."""
+    """Return one `Message` with these fields for each session."""
     return [Message(session.pk, conference.pk, Told(fields=fields)) for session in sessions]
 
 

@@ -1,8 +1,8 @@
 """A private network for a test that does not work on the loopback interface.
 
 Firefox pairs no candidates on 127.0.0.1, and gathers none without a default route. So such a test runs in a network
-namespace with one Ethernet interface, which leads nowhere. A user that may not make one becomes root of a
-user namespace for it; where neither is allowed, the test fails and says so.
+namespace with one Ethernet interface, which leads nowhere. A user that may not make a network namespace first becomes
+root of a user namespace. Where neither is allowed, the test fails and says so.
 """
 
 import asyncio
@@ -36,7 +36,8 @@ exec "$@"
 def in_a_network_of_its_own(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """Run a test, and everything that it starts, where `ADDRESS` is an address of the machine.
 
-    Another pytest runs there that test alone, with its fixtures; what it prints is this test's failure.
+    A second pytest runs only this test there, with its fixtures. If the second pytest fails, its output becomes the
+    failure message of this test.
     """
     if _INSIDE in os.environ:
         return test
@@ -56,7 +57,7 @@ def in_a_network_of_its_own(test: Callable[..., Awaitable[None]]) -> Callable[..
                 await process.wait()
         assert process.returncode == 0, f"in its own network:\n{output.decode(errors='replace')}"
 
-    # The other process uses its fixtures.
+    # Hide the parameters of the test from this pytest: only the second pytest provides the fixtures.
     del run.__wrapped__
     return run
 

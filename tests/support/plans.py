@@ -13,7 +13,8 @@ from tests.support.database import analyze
 def prepare_to_plan() -> None:
     """Update the planner's statistics.
 
-    PostgreSQL keeps what earlier tests have deleted in its indexes, and takes a large index for a slow one.
+    PostgreSQL's indexes still contain rows that earlier tests have deleted, and the planner takes a large index for a
+    slow one. So the indexes are rebuilt first.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -23,7 +24,7 @@ def prepare_to_plan() -> None:
 
 
 def forget_statistics() -> None:
-    """Delete SQLite's statistics. The service makes none, but an earlier test may have."""
+    """Delete SQLite's statistics. The service makes no statistics, but an earlier test may have made some."""
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("SELECT name FROM sqlite_master WHERE name = 'sqlite_stat1'")

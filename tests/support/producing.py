@@ -10,7 +10,7 @@ Serve = Callable[..., Server]
 
 
 async def produce(sender: Endpoint, conference: str, rounds: int, *, characters: int = 0) -> None:
-    """Make rounds of offering and cancelling: two events each for the other side."""
+    """Make and cancel this many offers. Each of these rounds gives the other side two events."""
     for _ in range(rounds):
         offered = await sender.modify(conference, characters=characters)
         assert offered.status_code == 204, offered.text

@@ -9,7 +9,8 @@ def replay(events: list[dict[str, Any]], conference_id: str, *, answered_at: str
     """Return the facts about a conference that the events state, in the form of `facts`.
 
     A session that answers an invitation learns the result from its request, not from an event: `answered_at` names
-    that session. Pending modifications are not compared, because requests report a session's own ones.
+    that session. Pending modifications are not compared, because a session learns of its own modifications from its
+    requests, not from events.
     """
     state = ""
     participants: dict[str, tuple[str, str | None]] = {}

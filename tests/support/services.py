@@ -4,9 +4,9 @@ All of them listen on free ports of 127.0.0.1, keep their files in a temporary d
 user, and are stopped by process ID.
 
     python -m tests.support.services -- COMMAND…             runs tests on PostgreSQL and Redis
-    python -m tests.support.services --beside -- COMMAND…    runs tests on SQLite, which share these for what needs them
+    python -m tests.support.services --beside -- COMMAND…    runs tests on SQLite; some of them also use these two
 
-Inside such a command another one shares its services and what it has prepared.
+If such a command runs inside another one, it shares the services of the outer command and the files prepared there.
 """
 
 import contextlib
@@ -97,7 +97,7 @@ def _private_directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _running(command: list[str], directory: Path, answers: Callable[[], bool]) -> Iterator[None]:
-    """Run a service until the end of the block, which begins when it answers."""
+    """Run a service until the end of the block. The block begins once the service answers."""
     log = directory / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -191,7 +191,7 @@ def _call(command: list[str], directory: Path) -> None:
 
 
 def _program(name: str) -> str:
-    """Return the path of a program, which for PostgreSQL's lies in a folder of its version.
+    """Return the path of a program. PostgreSQL's programs are in a separate folder for each version.
 
     :raises FileNotFoundError: when it is missing; the text names the package.
     """
@@ -238,7 +238,7 @@ def manage(*arguments: str, variables: Mapping[str, str]) -> str:
         return output.read_text()
 
 
-# Runs management commands one after the other: to start a process for each takes longer than the commands do.
+# Runs several management commands in one process: starting a process for each takes longer than the commands do.
 _SEVERAL = """
 import os, sys
 from django.core.management import execute_from_command_line
@@ -280,7 +280,10 @@ def spawn(log: Path, *arguments: str, variables: Mapping[str, str]) -> "subproce
 
 @contextlib.contextmanager
 def copied(log: Path, *arguments: str, variables: Mapping[str, str]) -> Iterator[Copy]:
-    """Run one of our processes until the block ends. It starts as a copy, which is faster; output goes to `log`."""
+    """Run one of our processes until the block ends.
+
+    It starts as a copy of the zygote, which is faster. Its output goes to `log`.
+    """
     process = copy(arguments, process_environment(variables), log)
     try:
         yield process
@@ -477,7 +480,10 @@ class Backends:
         return self._cluster
 
     def _key(self, note: Path, variables: Callable[[], dict[str, str]]) -> tuple[str, str]:
-        """Prepare a database, or read the note of the process that has. Return its URL, if any, and an API key."""
+        """Prepare a database, or read the note of the process that has prepared one.
+
+        Return the database's URL, if any, and an API key.
+        """
         with (self._shared / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not note.exists():
@@ -525,7 +531,8 @@ def main(arguments: list[str]) -> int:
             }
         command = subprocess.Popen(arguments[beside + 1 :], env=variables)
         while True:
-            # An interrupt at the terminal reaches the command too: let it finish by itself.
+            # An interrupt at the terminal also reaches the command. Ignore it here, so that the command finishes by
+            # itself.
             with contextlib.suppress(KeyboardInterrupt):
                 return command.wait()
 

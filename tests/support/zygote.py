@@ -84,9 +84,9 @@ class Copy:
 
 
 def copy(arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, output: Path | None = None) -> Copy:
-    """Start Python with these arguments, of which the first is a file. It ends with this process.
+    """Start Python with these arguments, of which the first is a file. The copy ends with this process.
 
-    What it prints goes to `log`, and that to standard output to `output` if given.
+    What it prints goes to `log`. If `output` is given, standard output goes there instead.
     """
     order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
     order["output"] = str(output or log)

@@ -37,7 +37,7 @@ import { Sending } from "./sending.js";
  * @property {SerialQueue} queue runs events and negotiations, one at a time
  * @property {{askBeforeAccepting: boolean, holdDirection: "recvonly" | "inactive"}} preferences
  * @property {() => RTCPeerConnection} connect makes a peer connection
- * @property {() => void} closeMedia closes what `media` has open, unless another call uses it
+ * @property {() => void} closeMedia closes the open tracks of `media`, unless another call uses them
  */
 
 /** @type {RemoteMedia} */
@@ -45,8 +45,8 @@ const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
 
 /**
  * This session's part in one conference. The roster knows the participants, and `Sending` knows this side's tracks. The
- * negotiator makes and answers offers, and recovery brings lost media back. The call itself holds its phase. It passes
- * the user's requests and the enabler's reports on to these parts.
+ * negotiator makes and answers offers, and recovery brings lost media back. The call itself stores its phase, and
+ * passes the user's requests and the enabler's events on to these parts.
  *
  * @extends {Emitter<{change: null, notice: Notice, media: RemoteMedia}>}
  */
@@ -70,7 +70,7 @@ export class Call extends Emitter {
   placed = false;
   /** The name of the device that took the call over. @type {string | null} */
   movedTo = null;
-  /** When the ringing of a move ends, as the enabler reported it. @type {string | null} */
+  /** During a move: when the other devices stop ringing, as the enabler reported it. @type {string | null} */
   ringsUntil = null;
   /** @type {Date | null} */
   openedAt = null;
@@ -131,7 +131,7 @@ export class Call extends Emitter {
     };
   }
 
-  /** Pass on the events of the call's parts. */
+  /** Pass on what the call's parts emit. */
   #follow() {
     const changed = () => this.emit("change", null);
     this.#roster.on("change", changed);
@@ -176,12 +176,15 @@ export class Call extends Emitter {
     return this.#roster.me;
   }
 
-  /** The others who are present or invited, in the order in which they joined, with their tracks. */
+  /** The other participants who are present or invited, in the order in which they joined, with their tracks. */
   get others() {
     return this.#roster.others;
   }
 
-  /** The other side: the first other participant. In `peer` topology there is exactly one, named even after leaving. */
+  /**
+   * The other side: the first other participant. In `peer` topology there is exactly one, which is returned even after
+   * leaving.
+   */
   get other() {
     return this.#roster.other;
   }
@@ -196,7 +199,7 @@ export class Call extends Emitter {
     return this.#roster.speaker;
   }
 
-  /** Whether the other side is moving to another device. Until then it sends nothing and answers no offer. */
+  /** Whether the other side is moving to another device. During the move it sends nothing and answers no offer. */
   get otherMoves() {
     return !this.hasFocus && this.other?.state === "moving";
   }
@@ -218,7 +221,7 @@ export class Call extends Emitter {
   // ── starting ────────────────────────────────────────────────────────────
 
   /**
-   * Invite addresses with this side's offer, which sends what the local media has open.
+   * Invite addresses with an offer of the local tracks that are open.
    *
    * @param {string[]} to usernames, or numbers as `tel:+15550100`
    * @param {{video: boolean, topology: Topology, access?: "invited" | "open", name?: string}} options
@@ -240,8 +243,8 @@ export class Call extends Emitter {
   }
 
   /**
-   * Answer an invitation. A call in `peer` gets an answer to the caller's offer. A move, or a call through a focus,
-   * gets an offer from this side. An open conference needs no invitation.
+   * Answer an invitation. In `peer` topology, a call is accepted with an answer to the caller's offer. For a move, or
+   * through a focus, this side makes the offer. An open conference needs no invitation.
    *
    * @param {Pick<InvitationReceived, "conference" | "description"> & {reason?: "call" | "move"}} invitation
    * @param {{video: boolean}} options
@@ -319,7 +322,7 @@ export class Call extends Emitter {
   // ── this side's tracks ──────────────────────────────────────────────────
 
   /**
-   * Offer what the local media has open now.
+   * Offer the local tracks that are open now.
    *
    * @param {{iceRestart?: boolean}} [options]
    * @returns {Promise<Outcome>} how the offer was settled
@@ -338,8 +341,8 @@ export class Call extends Emitter {
   }
 
   /**
-   * Turn the camera off. This needs no consent. An offer informs the other side, so that it does not show the last
-   * frame as live video. The camera stays off however that offer is settled.
+   * Turn the camera off. The other side need not agree. An offer informs it, so that it does not show the last frame as
+   * live video. The camera stays off however that offer is settled.
    *
    * @returns {Promise<void>}
    */
@@ -357,12 +360,12 @@ export class Call extends Emitter {
     return this.#sending.stopScreen();
   }
 
-  /** Stop sending, at once. @returns {Promise<Outcome>} */
+  /** Put this side on hold: it stops sending at once. @returns {Promise<Outcome>} */
   hold() {
     return this.#sending.hold();
   }
 
-  /** Send again. @returns {Promise<Outcome>} */
+  /** End the hold: this side sends again. @returns {Promise<Outcome>} */
   resume() {
     return this.#sending.resume();
   }
@@ -446,12 +449,12 @@ export class Call extends Emitter {
     this.emit("change", null);
   }
 
-  /** Only for the host. @param {string} id of the participant */
+  /** Remove a participant, which only the host can do. @param {string} id of the participant */
   async removeParticipant(id) {
     await this.#requests.remove(id);
   }
 
-  /** Only for the host. @param {string} to a username, or a number as `tel:+15550100` */
+  /** Invite another user, which only the host can do. @param {string} to a username, or a number as `tel:+15550100` */
   async inviteMore(to) {
     this.#learnParticipant(await this.#requests.invite(to));
     this.emit("change", null);
@@ -548,7 +551,7 @@ export class Call extends Emitter {
       if (kind === "call" && !this.hasFocus) this.#open();
       this.#mark(this.me, kind);
     } else if (!this.hasFocus) {
-      // A focus reports other participants' states in events of its own.
+      // With a focus, `participant-on-hold` and `participant-resumed` report this.
       this.#mark(this.other, kind);
     }
   }

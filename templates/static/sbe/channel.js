@@ -31,16 +31,17 @@ const FINAL_CLOSE_CODES = new Set([4401, 4403, 4404]);
 const FINAL_STATUSES = new Set([401, 403, 404]);
 const REPLACED_CLOSE_CODE = 4409;
 const REPLACED_STATUS = 409;
-// The transports to try, in this order, while attempts fail. The WebSocket is tried between the other two, because the
-// server may only have been down for a moment.
+// The transports to try, in this order, while attempts fail. The WebSocket is also tried between `sse` and `poll`,
+// because the server may have been down only for a moment.
 const LADDER = /** @type {const} */ (["websocket", "websocket", "websocket", "sse", "websocket", "poll"]);
 const BACKLOG_LIMIT = 256;
 
 /**
  * Delivers the events of one session, each exactly once and in order, over any transport that works.
  *
- * The server delivers at least once. The cursor, the `seq` of the last delivered event, makes that exactly once. An
- * event at or below the cursor is dropped. After a jump in `seq` the channel reconnects from the cursor.
+ * The server sends each event at least once. The cursor is the `seq` of the last delivered event. The channel drops
+ * each event at or below the cursor, so that none is delivered twice. After a jump in `seq` the channel reconnects from
+ * the cursor.
  */
 export class EventChannel {
   #stop = new AbortController();
@@ -198,7 +199,7 @@ export class EventChannel {
       this.#seenJumpAt = this.cursor;
       return false;
     }
-    // The same jump twice means that the log lacks those events: it is a gap.
+    // If the same jump happens twice, the log lacks the skipped events: this is a gap.
     if (event.seq > this.cursor + 1) this.deliver({ type: "gap", oldest: event.seq });
     if (this.backlog() >= BACKLOG_LIMIT) return false;
     this.cursor = event.seq;
@@ -245,7 +246,7 @@ export class EventChannel {
         heard();
         const event = /** @type {SessionEvent | {type: "heartbeat"} | null} */ (parse(data));
         if (event === null) return finish("closed");
-        // The answer repeats the heartbeat with its nonce. The server disconnects clients that do not answer.
+        // The reply repeats the heartbeat with its nonce. The server disconnects clients that do not reply.
         if (event.type === "heartbeat") return socket.send(data);
         if (!this.#accept(event)) finish("closed");
       };

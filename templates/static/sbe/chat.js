@@ -60,7 +60,7 @@ export class Chat extends Emitter {
     return true;
   }
 
-  /** Keep a message, unless it is unreadable or names no participant. @param {unknown} data */
+  /** Keep a message, unless it is unreadable or names no participant as its sender. @param {unknown} data */
   #receive(data) {
     try {
       const { id, from, text } = JSON.parse(String(data));

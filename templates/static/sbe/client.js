@@ -26,7 +26,7 @@ import { SerialQueue, backOff } from "./waiting.js";
  *
  * @typedef {{type: string, seq?: number, confId?: string, at?: string, modId?: string, kind?: string, reason?: string,
  *   description?: import("./types.js").Description, participant?: import("./types.js").Participant | string,
- *   conference?: Conference, from?: import("./types.js").Origin}} AnyEvent the fields that an event of some type has
+ *   conference?: Conference, from?: import("./types.js").Origin}} AnyEvent an event, with the fields of all types
  *
  * @typedef {{username: string, vtn?: string, icmn?: string, device?: string}} Identity
  *
@@ -45,7 +45,7 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @property {Invitation[]} invitations all ringing invitations, after any change
  * @property {Call | null} call the current call, after any change of it
  * @property {RemoteMedia} media the other side's tracks; in a conference, those of the first other participant
- * @property {RemoteParticipant[]} participants the others with their tracks, after any change
+ * @property {RemoteParticipant[]} participants the other participants with their tracks, after any change
  * @property {ChatMessage[]} chat all messages, after a new one, and when the channel opens or closes
  * @property {Notice} notice
  * @property {Trace} trace one request, event or change of the channel
@@ -263,8 +263,8 @@ export class SbeClient extends Emitter {
   async answer(confId, { video = true } = {}) {
     const invitation = this.#invitations.get(confId);
     if (!invitation) throw new SbeError("The call no longer rings.");
-    // This side's own unanswered call ends only once the invitation is answered. If the callee answers the own call at
-    // the same moment, the enabler refuses the answer to the invitation, and the own call goes on.
+    // This side's own unanswered call ends only once the invitation is answered. If the callee answers that call at the
+    // same moment, the enabler refuses the answer to the invitation. This side's own call then goes on.
     const own = this.unansweredCall;
     const call = this.#newCall(own);
     this.#replaced = own;
@@ -409,8 +409,8 @@ export class SbeClient extends Emitter {
   #onChannel(state) {
     this.emit("channel", state);
     if (state === "offline" || state === "connecting" || state === "replaced") return;
-    // The queue holds the events that the new connection brings. After those events, reconcile the descriptions if an
-    // answer was lost.
+    // The events of the new connection are handled in the queue. Reconcile the descriptions after them, if an answer
+    // was lost.
     void this.#quietly(async () => void (await this.currentCall?.reconcile()));
   }
 
@@ -493,7 +493,8 @@ export class SbeClient extends Emitter {
       );
     this.rejoinable =
       conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;
-    // If the page went away while its call was still ringing, the call has lost its offer. Nobody can answer such a call any more.
+    // If the page went away while its call was still ringing, the call has lost its offer. Nobody can answer such a
+    // call any more.
     const orphan = conferences.find((conference) => isMine(conference) && conference.state === "invitation-sent");
     if (orphan) await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${orphan.id}` });
     this.emit("call", this.currentCall);

@@ -10,8 +10,8 @@ import { receives, sections } from "./sdp.js";
 export const CHAT = "chat";
 
 /**
- * The codecs to offer to a focus, each in the profile that every browser has. Chromium lists 18 variants of video in
- * every section, which makes an offer to a large conference 200 kB long. The server accepts at most 512 KiB.
+ * The codecs to offer to a focus, each in the profile that every browser has. Chromium lists 18 video formats in every
+ * section, which makes an offer to a large conference 200 kB long. The server accepts at most 512 KiB.
  */
 const WORTH_OFFERING =
   /^audio\/(opus|red|telephone-event)\b|^video\/(VP8|rtx)\b|^video\/VP9 profile-id=0|^video\/AV1(?! .*profile=[12])|^video\/H264 (?=.*packetization-mode=1).*profile-level-id=42e0/i;

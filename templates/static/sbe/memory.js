@@ -15,7 +15,7 @@ export function remember(remembered) {
   try {
     sessionStorage.setItem(KEY, JSON.stringify(remembered));
   } catch {
-    // Storage may be full or forbidden. After a reload the user must then register again.
+    // Storage may be full or forbidden. In that case the user must register again after a reload.
   }
 }
 

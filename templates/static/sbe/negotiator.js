@@ -63,14 +63,14 @@ import { sleep as reallySleep } from "./waiting.js";
  * @property {PeerLeg} leg another leg is in use
  * @property {null} media the tracks that arrive have changed
  * @property {RTCPeerConnectionState} connection of the leg in use
- * @property {null} doubt an answer was lost: both sides may hold different descriptions to be in force
- * @property {null} contradiction the focus went on without this side's answer
+ * @property {null} doubt an answer was lost: each side may consider a different description to be in force
+ * @property {null} contradiction this side has applied an answer that the focus does not have or cannot use
  * @property {string} hopeless the first offer failed, for this reason
  * @property {Notice} notice
  */
 
-// The offer that loses a glare waits for the winner's to settle, which takes 30 s at most. Each new attempt may lose
-// again.
+// The side whose offer loses a glare waits until the winning offer is settled, which takes 30 s at most. Each new
+// attempt may lose again.
 const GLARE_ATTEMPTS = 8;
 const GLARE_WAIT_MS = 31_000;
 
@@ -158,7 +158,7 @@ export class Negotiator extends Emitter {
     this.emit("change", null);
   }
 
-  /** Send the tracks of the current wishes, as far as that needs no negotiation. */
+  /** Send those tracks of the current wishes that need no negotiation. */
   async setTracks() {
     await this.leg?.setTracks(this.#wishes(this.holding));
   }
@@ -251,7 +251,7 @@ export class Negotiator extends Emitter {
   /** @param {number} retryAfterMs how long the pending modification may still take, if the enabler said so */
   async #untilSettled(retryAfterMs) {
     const stop = new AbortController();
-    // The event that settles it may still be on the way: check again on every change.
+    // The event that settles the modification may still be on the way: check again on every change.
     const off = this.on("change", () => {
       if (this.pending === null) stop.abort();
     });

@@ -22,7 +22,7 @@ import { iceUfragOf, markSlides, originOf, receives, sections, sends, withoutUnl
  */
 
 // The enabler relays whole descriptions, so there is no trickle ICE. Host candidates are known at once. A slow STUN or
-// TURN server gets this much time to provide others.
+// TURN server gets this much time to provide its candidates.
 const GATHERING_MS = 2_000;
 
 /**
@@ -32,7 +32,7 @@ const GATHERING_MS = 2_000;
  *
  * On a running connection, an offer comes into force only together with its answer. Applying the offer first and
  * rolling it back on refusal would not restore everything. Chromium stops sending where the offer says so, and does not
- * start again on rollback. A running connection already has its candidates, so the wait costs no time.
+ * start again on rollback. Applying an offer late costs no time: a running connection already has its candidates.
  *
  * When the connection is closed, all operations in progress end with `CallOver`. There is nothing left to undo then.
  *
@@ -41,14 +41,15 @@ const GATHERING_MS = 2_000;
 export class PeerLeg extends Emitter {
   /** @type {Map<RTCRtpTransceiver, Role>} */
   #roles = new Map();
-  /** The open offer: the state that it replaces, and its description until that is applied. */
+  /** The open offer: the state to restore if it fails, and its description until that is applied. */
   #open =
     /** @type {{directions: Map<RTCRtpTransceiver, RTCRtpTransceiverDirection>, spare: Set<RTCRtpTransceiver>, unapplied: Description | null} | null} */ (
       null
     );
   /**
-   * Transceivers of offers that failed. They stay inactive until their role is needed again. They cannot be stopped:
-   * Chromium remembers the section that the offer gave them, and would use them as the next new transceiver.
+   * Transceivers of offers that failed. They stay inactive until their role is needed again. They cannot be stopped.
+   * Chromium remembers the section that the failed offer gave a transceiver, and would use a stopped one as the next
+   * new transceiver.
    *
    * @type {Set<RTCRtpTransceiver>}
    */
@@ -163,9 +164,9 @@ export class PeerLeg extends Emitter {
   }
 
   /**
-   * Prepare an answer to an offer. Nothing is in force before `commit`, so an offer that is cancelled before that can
-   * be abandoned. The exception is an ICE restart: its answer needs new candidates, and only a local description in
-   * force gathers them.
+   * Prepare an answer to an offer. Nothing is in force before `commit`, so until then a cancelled offer can be
+   * abandoned. The exception is an ICE restart: its answer needs new candidates, and only a local description in force
+   * gathers them.
    *
    * @param {Description} offer
    * @param {Wishes} wishes
@@ -324,7 +325,7 @@ export class PeerLeg extends Emitter {
     return slides || this.#hasCameraLine() ? "remote-screen" : "camera";
   }
 
-  /** A spare camera transceiver gives way to the other side's, on which this side can send too. */
+  /** A spare camera transceiver gives way to the one that the other side adds, because this side can send on it too. */
   #hasCameraLine() {
     const line = this.#find("camera");
     if (line && this.#spare.has(line)) return !this.#roles.delete(line);

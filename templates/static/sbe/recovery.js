@@ -20,7 +20,7 @@ const GUEST_WAITS_MS = 3_000;
 export class Recovery extends Emitter {
   /** ICE restarts since the connection last worked. */
   #restarts = 0;
-  /** Whether the two sides may hold different descriptions to be in force. */
+  /** Whether each side may consider a different description to be in force. */
   #inDoubt = false;
   #negotiator;
   #situation;
@@ -49,7 +49,7 @@ export class Recovery extends Emitter {
     await this.#negotiator.modify({ fresh: true });
   }
 
-  /** Reconcile without waiting: the offer runs through the queue, which may be running the caller. */
+  /** Start to reconcile, and do not wait: the offer needs the queue, and the caller may occupy the queue. */
   reconcileSoon() {
     this.reconcile().catch((error) => this.emit("notice", { code: "media-lost", error }));
   }
@@ -61,8 +61,8 @@ export class Recovery extends Emitter {
   }
 
   /**
-   * Offer an ICE restart (RFC 8829 section 3.5.1). A participant who moves has closed their old connection and will
-   * offer a new one. That path is not broken, so it needs no restart.
+   * Offer an ICE restart (RFC 8829 section 3.5.1). If the other side is moving, it closed its old connection on purpose
+   * and will offer a new one. So no restart is needed.
    */
   async #restartIce() {
     const { leg } = this.#negotiator;
@@ -73,7 +73,7 @@ export class Recovery extends Emitter {
     if (!hasFocus && !isHost) await this.#sleep(GUEST_WAITS_MS);
     if (leg !== this.#negotiator.leg || this.#negotiator.connection !== "failed" || !this.#situation.isOpen) return;
     try {
-      // If one restart did not help, the focus may no longer know this connection. Then offer a new one.
+      // If one restart did not help, the focus may no longer know this connection. In that case offer a new one.
       await this.#negotiator.modify(hasFocus && this.#restarts > 1 ? { fresh: true } : { iceRestart: true });
     } catch (error) {
       // The other side began to move before the offer was made.

@@ -3,7 +3,8 @@
  * @typedef {import("./types.js").Participant} Participant
  * @typedef {import("./rest.js").Rest} Rest
  *
- * @typedef {{outcome?: string, moveRefused?: string, ringsUntil?: string}} Leaving the enabler's answer to a leave
+ * @typedef {{outcome?: string, moveRefused?: string, ringsUntil?: string}} Leaving the enabler's response to a request
+ *   to leave
  */
 
 /** The requests about one conference (docs/protocol.md, section 3). All throw what `Rest.send` throws. */

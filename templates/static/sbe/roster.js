@@ -12,8 +12,8 @@ import { Emitter } from "./emitter.js";
  * `weak`: their connection to the focus loses too many packets.
  */
 
-// The focus gives up an interrupted connection after 15 s, and it repeats its "poor" reports. So an older report no
-// longer counts.
+// The focus gives up an interrupted connection after 15 s, and it repeats its "poor" reports. So a report that is older
+// than this no longer counts.
 const TROUBLE_MS = 20_000;
 
 /**
@@ -61,7 +61,7 @@ export class Roster extends Emitter {
   }
 
   /**
-   * The others who are present or invited, in the order in which they joined, with their tracks.
+   * The other participants who are present or invited, in the order in which they joined, with their tracks.
    *
    * @returns {RemoteParticipant[]}
    */
@@ -120,7 +120,11 @@ export class Roster extends Emitter {
     return current;
   }
 
-  /** Add or replace one participant. The order of the others stays the same. @param {Participant} participant */
+  /**
+   * Add or replace one participant. The order of the other participants stays the same.
+   *
+   * @param {Participant} participant
+   */
   learnParticipant(participant) {
     const { conference } = this;
     if (!conference) return;

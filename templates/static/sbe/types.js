@@ -44,7 +44,7 @@
  * @property {string} createdAt
  * @property {string | null} endedAt
  * @property {Participant[]} participants those who are present or invited, and the last ones who left
- * @property {number} [leftEarlier] how many others have left
+ * @property {number} [leftEarlier] how many participants left before those
  * @property {WireModification[]} pendingModifications
  *
  * @typedef {{participant: string, username: string | null}} Origin

@@ -127,7 +127,7 @@ export class Actions {
     try {
       await action();
     } catch (error) {
-      // No call has begun, so there is none to show. Stay on the view where the user asked for it.
+      // No call has begun, so there is none to show. Stay on the view where the user started the action.
       this.client.dismiss();
       throw error;
     }

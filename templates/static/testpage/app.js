@@ -113,7 +113,7 @@ async function lookAround() {
     const sessions = await client.people();
     if (client.session) people.show(sessions, client.session);
   } catch {
-    // The channel's state shows that the server cannot be reached. The last list stays.
+    // Keep showing the last list. The channel's state shows that the server cannot be reached.
   }
 }
 

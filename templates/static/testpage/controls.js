@@ -24,7 +24,7 @@ const KEYS = new Map(
  *
  * @param {SbeClient} client
  * @param {Actions} actions
- * @param {{onMove: () => void, onQuality: () => void, onPressed: () => void}} page `onPressed` follows every press
+ * @param {{onMove: () => void, onQuality: () => void, onPressed: () => void}} page `onPressed` runs after every press
  */
 export function connectControls(client, actions, { onMove, onQuality, onPressed }) {
   const { media } = client;

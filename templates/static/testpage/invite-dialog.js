@@ -60,7 +60,7 @@ export class InviteDialog {
         .filter((name) => name !== session?.username)
         .sort();
     } catch {
-      // The last list stays.
+      // Keep showing the last list.
     }
     this.#draw();
   }

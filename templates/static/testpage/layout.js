@@ -21,8 +21,8 @@ export function arrange(grid, tiles, front) {
   const narrow = width < 620 || width < height;
   grid.dataset.layout = narrow ? "strip-below" : "strip-beside";
   const rest = tiles.filter((_, index) => index !== front);
-  // The strip has one track per tile, and one flexible track more for the rest of the space. The front tile spans that
-  // track too, so that it does not stretch the others.
+  // The strip has one grid track per tile, and one more, flexible grid track for the rest of the space. The front tile
+  // also spans the flexible one, so that it does not stretch the others.
   grid.style.gridTemplate = narrow
     ? `minmax(0, 1fr) var(--strip) / repeat(${rest.length}, calc(var(--strip) * 4 / 3)) 1fr`
     : `repeat(${rest.length}, min-content) 1fr / minmax(0, 1fr) var(--strip)`;

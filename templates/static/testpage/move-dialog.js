@@ -63,7 +63,8 @@ export class MoveDialog {
     try {
       this.#devices = devicesOf(session, await this.client.people());
     } catch {
-      // The last list stays. Without a list the call cannot be moved: if no device rings, a move ends the call.
+      // Keep the last list. Until a first list arrives, the call cannot be moved: if no device rings, a move ends the
+      // call.
     }
     this.#draw();
   }

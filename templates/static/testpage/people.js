@@ -7,7 +7,7 @@ import { byId, icon, initials, make, setText, showChildren } from "./dom.js";
  * @typedef {{element: HTMLElement, box: HTMLInputElement, detail: HTMLElement}} Row
  */
 
-// The number of people that a user can see at a glance. The enabler allows more.
+// The most people that a user can pick: this many can be seen at a glance. The enabler allows more.
 const MOST_PICKED = 24;
 
 /** The registered people, the field that filters them and dials, and the people picked for a conference. */

@@ -95,7 +95,7 @@ export function endedWords(reason, name, { wasOpen, together }) {
     "here": wasOpen ? "" : "You hung up before the call was answered.",
     "hung-up": together ? `${name} ended the conference.` : `${name} hung up.`,
     "ended-by-support": "The support desk ended the call.",
-    // If the call was open, the participant was moving and no other device accepted the call.
+    // In a call that was open, these two reasons mean a failed move: no other device accepted the call.
     "declined": wasOpen ? `${name} declined on the other device.` : `${name} declined.`,
     "no-answer": wasOpen ? `${name} did not answer on the other device.` : `${name} did not answer.`,
     "caller-cancelled": `${name} cancelled the call.`,

@@ -30,12 +30,12 @@ export function refusal(code) {
   return new Refusal({ status: 409, code, detail: code });
 }
 
-/** Run all tasks that wait only for their turn. */
+/** Run everything that waits only for its turn in the event loop. */
 export async function settle() {
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** One side of a call: its negotiator and recovery, with fakes around them. */
+/** One side of a call: its negotiator and recovery, with fakes in place of the other parts. */
 export class Side {
   situation = { hasFocus: false, isOpen: true, isHost: false, isOnHold: false, otherMoves: false, asksFirst: false };
   /** @type {Wishes} */
@@ -50,7 +50,7 @@ export class Side {
   /** The requested sleeps, in milliseconds. @type {number[]} */
   slept = [];
   doubts = 0;
-  /** Called before each request. May throw, in place of the enabler. @type {(action: string) => void} */
+  /** Called before each request. If it throws, the request fails with that error. @type {(action: string) => void} */
   intercept = () => {};
 
   /** @param {(side: Side, action: string, body: any) => Promise<{modId: string}>} put */
@@ -74,7 +74,12 @@ export class Side {
     this.recovery.on("notice", (notice) => this.notices.push(notice));
   }
 
-  /** Wait for the signal if there is one. Otherwise return at once. @param {number} ms @param {AbortSignal} [signal] */
+  /**
+   * Return when the signal aborts; without a signal, return at once.
+   *
+   * @param {number} ms
+   * @param {AbortSignal} [signal]
+   */
   async sleep(ms, signal) {
     this.slept.push(ms);
     await new Promise((resolve) => (signal ? signal.addEventListener("abort", resolve) : setImmediate(resolve)));
@@ -114,7 +119,7 @@ export class Pair {
   bob = new Side((side, action, body) => this.#put(side, action, body));
   /** @type {{modId: string, by: Side, kind: string} | null} */
   pending = null;
-  /** How many requests lost against a pending modification. */
+  /** How many offers were refused because another modification was pending. */
   refused = 0;
   #count = 0;
 

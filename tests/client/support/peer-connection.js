@@ -32,7 +32,7 @@ class FakeTransceiver {
 }
 
 /**
- * The offers and answers of an RTCPeerConnection (RFC 8829), without media. A call that the signalling state does not
+ * The offers and answers of an RTCPeerConnection (RFC 8829), without media. A method that the signalling state does not
  * allow throws, even if a browser would roll back by itself.
  */
 export class FakePeerConnection extends EventTarget {

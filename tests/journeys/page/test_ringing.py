@@ -104,7 +104,7 @@ async def test_one_of_two_crossing_calls_survives_if_both_users_accept(visit: Vi
 
 
 async def _accept(person: Person) -> None:
-    """Accept at once. For the slower user, nothing rings any more by that time."""
+    """Accept the invitation, unless it no longer rings: the other user may have accepted first."""
     await person.page.evaluate(
         """() => {
           if (document.getElementById("ring-dialog").open) document.getElementById("ring-accept").click();

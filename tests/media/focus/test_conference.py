@@ -92,7 +92,7 @@ async def conference() -> AsyncIterator[SignalledConference]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[list[str]]:
-    """The parts of a browser's offer: the session's lines, the audio section and the video section."""
+    """The parts of a browser's offer: the session-level lines, the audio section and the video section."""
     peer = Peer("browser")
     yield re.split(r"(?m)^(?=m=)", peer.offer())
     peer.socket.close()
@@ -246,7 +246,7 @@ async def test_an_answer_settles_only_the_offer_that_it_answers(
     (offer,) = (await conference.offer("bob", both))["offers"]
     await conference.answer(offer, answering(offer["sdp"], both))
     (held,) = (await conference.offer("bob", both.replace("a=sendrecv", "a=recvonly"), fresh=False))["offers"]
-    # `held` still waits for alice's answer, and she may not have received it. So it is returned again.
+    # `held` still waits for alice's answer, and it might not have reached her. So the focus returns it again.
     assert (await conference.offer("bob", both, fresh=False))["offers"] == [held]
     (resumed,) = (await conference.answer(held, answering(held["sdp"], both)))["offers"]
     assert resumed["modId"] != held["modId"]
@@ -360,7 +360,7 @@ async def test_answers_change_what_is_sent_no_more_often_than_offers_may(
         off = {own.mid: "recvonly" if own.direction == "sendrecv" else "inactive"}
         result = await conference.answer(offer, answering(offer["sdp"], both, off if number % 2 == 0 else None))
         refused += "refusal" in result
-    # Once the changes are used up, every second answer is refused. The others change nothing.
+    # Once the allowed changes are used up, every second answer is refused. The answers in between change nothing.
     assert refused == 3
 
 

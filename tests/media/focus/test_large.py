@@ -94,7 +94,8 @@ async def test_work_of_a_join_and_a_leave_is_linear(node: Node, work: Counter[st
 async def test_join_touches_its_own_tracks_and_no_others(node: Node, work: Counter[str]) -> None:
     joined, _ = await cost(node, work, LARGE)
     others = LARGE - 1
-    # Two tracks go to each of the others, and two come from each. Routes are laid only for a track's first receiver.
+    # The newcomer sends two tracks to each other participant, and gets two from each. Routes are laid only for a
+    # track's first receiver.
     assert joined["attach"] <= 2 * 2 * others + 4
     assert joined["lay_routes"] <= 4
     assert joined["receive_answer"] == LARGE

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.once
 
 
 def judged(*losses: float) -> list[bool]:
-    """Return, for each of these successive losses, whether the connection is poor after it."""
+    """Return, for each of these successive shares of lost packets, whether the connection is poor after it."""
     quality, verdicts = Quality(), []
     for loss in losses:
         quality.judge(loss)

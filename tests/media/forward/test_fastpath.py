@@ -47,7 +47,7 @@ _EXTENSIONS = {
 
 
 def _numbered_otherwise(name: str, **options: Any) -> Listener:
-    """Return a peer whose payload types and extension IDs differ from those of the others."""
+    """Return a peer whose payload types and extension IDs differ from those of the other peers."""
     peer = Listener(name, **options)
     renumbered = [(":111", ":109"), (":96", ":120"), ("apt=96", "apt=120"), (":97", ":121")]
     renumbered += [("extmap:1 ", "extmap:6 "), ("extmap:5 ", "extmap:1 ")]
@@ -228,7 +228,8 @@ async def test_it_forwards_pcmu_as_python_does() -> None:
 @pytest.mark.parametrize("seed", range(examples(1, deep=2)))
 async def test_it_passes_on_what_arrives_in_disorder_as_python_does(seed: int) -> None:
     compiled, interpreted = await _both(Script(seed, shuffled=True))
-    # The fast path first forwards those packets of a burst that are in order. So fewer are missing for a moment.
+    # The fast path forwards the packets of a burst that are in order before the others. So fewer packets count as
+    # missing for a moment.
     in_some_order = [{of: sorted(got) for of, got in outcome.got.items()} for outcome in (compiled, interpreted)]
     assert in_some_order[0] == in_some_order[1]
     assert compiled.kept == interpreted.kept
@@ -250,7 +251,7 @@ async def test_packet_that_cannot_be_encrypted_for_one_receiver_reaches_the_othe
     alice.film(20)
     for other in (bob, carol):
         await other.gets(20)
-    # The new distance gives bob's packets sequence numbers from long ago, which encryption refuses.
+    # The new `distance` gives bob's packets old sequence numbers, which encryption refuses.
     track.sinks[world.leg("bob").id].distance = -5000
     track.lay_routes()
     alice.film(5)
@@ -354,7 +355,7 @@ def test_failure_to_compile_is_reported_without_an_error(tmp_path: Path, why: st
     }
     command = [sys.executable, "-m", "media.forward.fastpath"]
     if why != "no compiler":
-        # A read-only mount in a namespace of its own, because file permissions do not stop root.
+        # Use a read-only mount in a separate namespace, because file permissions do not stop root.
         command = [
             "unshare",
             "-rm",
@@ -373,13 +374,13 @@ def test_failure_to_compile_is_reported_without_an_error(tmp_path: Path, why: st
 # --- Memory -----------------------------------------------------------------------------------------------------------
 
 
-# The sample: one script in disorder, and the cases that Python must take over.
+# The sample of tests: one script in disorder, and the cases that the fast path must leave to Python.
 _SAMPLE = "disorder_as_python_does[0] or burst_for_more or cannot_be_encrypted"
 
 
 @pytest.mark.timeout(900)
 def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
-    """Run some of these tests with each memory access checked. The deep run covers all of them and those of the node.
+    """Run some of these tests with each memory access checked. A deep run includes all of them and the node's tests.
 
     Compiler warnings are errors.
     """

@@ -66,7 +66,7 @@ def steps_during(rival: "count[int]", call: Callable[..., Any], *arguments: Any)
 def lets_go(rival: "count[int]", call: Callable[..., Any], *arguments: Any) -> bool:
     """Whether the rival gets the interpreter lock during such calls.
 
-    On a busy machine it may wait for up to a minute.
+    Repeat the calls for up to a minute, because the rival may have to wait on a busy machine.
     """
     end = time.monotonic() + 60
     while time.monotonic() < end:

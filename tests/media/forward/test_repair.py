@@ -1,4 +1,4 @@
-"""Retransmissions take a bounded share of a receiver's bandwidth. Each packet is repeated once per round trip at most."""
+"""Retransmissions take a bounded share of a receiver's bandwidth. Each packet is repeated at most once a round trip."""
 
 import random
 from collections import deque
@@ -14,9 +14,10 @@ _SIZE = 1200
 
 
 def simulate(line: int, sending: int, seconds: int, *, estimate: bool) -> float:
-    """Send video into a line with a queue of 300 ms. Its receiver asks for all missing packets every 100 ms.
+    """Send video over a link of `line` bits per second with a queue of 300 ms.
 
-    Return the rate of the repeats in the last five seconds, in bits per second.
+    The receiver asks for all missing packets every 100 ms. Return the rate of retransmissions in the last five seconds,
+    in bits per second.
     """
     budget, chance = Retransmissions(), random.Random(1)
     queue, missing, repeated = 0.0, deque[int](maxlen=1000), 0

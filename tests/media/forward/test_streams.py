@@ -67,7 +67,7 @@ def test_a_sender_that_leaves_gaps_all_the_time_is_asked_at_a_bounded_rate() -> 
         asked += len(list(arriving.due(packet / 1000)))
     assert asked <= (REQUEST_BURST + REQUEST_RATE) * TRIES
     assert arriving.is_broken
-    # Once the sender leaves no more false gaps, its losses are repaired again.
+    # Once the sender leaves no more false gaps, real losses are repaired again.
     list(arriving.due(3.0))
     arriving.take(sequence + 2 & 0xFFFF, 0, 3.0)
     assert list(arriving.due(3.0)) == [sequence + 1 & 0xFFFF]

@@ -27,7 +27,7 @@ def sink(
     payload_types: dict[int, int] | None = None,
     extensions: dict[int, int] | None = None,
 ) -> Sink:
-    """Return a sink for a leg named like its handle."""
+    """Return a sink of this track. `handle` is the name for a fake SRTP session of the receiver's leg."""
     types = {96: 100} if payload_types is None else payload_types
     return Sink(of, session(handle), 4096, types, extensions or {}, {100: 101})
 

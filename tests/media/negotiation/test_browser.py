@@ -332,7 +332,7 @@ async def test_it_sends_another_codec_when_the_conference_changes_it(page: Page)
     assert codec in ("VP9", "H264")
     for each in await leg.transceivers():
         assert set(each["codecs"] + each["received"]) == {f"video/{codec}", "video/rtx"}
-    # The conference changes back. In the focus's section, the participant then sends the conference's codec too.
+    # The conference changes back to VP8. The participant then sends VP8 in the section that the focus added, too.
     leg.agreed = before
     await leg.is_offered(bob, carol)
     assert {name for each in await leg.transceivers() for name in each["received"]} == {"video/VP8", "video/rtx"}

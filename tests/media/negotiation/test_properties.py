@@ -111,7 +111,7 @@ def test_the_largest_description_costs_in_proportion() -> None:
         return (head + "".join(sections)).replace("BUNDLE 0 1", f"BUNDLE {' '.join(map(str, range(number)))}")
 
     def cost(text: str) -> float:
-        """Return the shortest of three times to answer this text, in seconds of this thread's processor time."""
+        """Answer this offer three times. Return the least processor time of this thread for one answer, in seconds."""
         spent = []
         for _ in range(3):
             description.parse.cache_clear()

@@ -54,7 +54,8 @@ async def test_media_does_not_go_to_a_forged_address(world: World) -> None:
     world.stop_ticking()
     with contextlib.closing(unknown_socket()) as victim:
         victim.setblocking(False)
-        # Alice sends one check from the victim's address. Then she goes on from her own, without nominating it again.
+        # Alice nominates the victim's address with one check from there. Her later checks come from her own address,
+        # and nominate nothing.
         alice.stop_checking()
         victim.sendto(alice.check(), alice.host)
         for _ in range(12):

@@ -92,7 +92,10 @@ async def test_a_sender_that_ignores_its_limit_costs_a_narrow_line_no_sound(
     alice, bob, mallory = await world.join("alice", "bob", "mallory")
 
     async def report(packets: int) -> int:
-        """Send packets of mallory's video and one of bob's audio, then pace. Return how much video alice got."""
+        """Send packets of mallory's video and one of bob's audio, then pace.
+
+        Return the number of video packets that alice got.
+        """
         alice.packets.clear()
         mallory.film(packets)
         await bob.gets(packets)

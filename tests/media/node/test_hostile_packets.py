@@ -92,7 +92,7 @@ async def test_malicious_media_harms_nobody(unlimited: None, world: World, seed:
         if chance.random() < 0.3:
             sound = rtp.wrap(sound, payload_type=RTX, sequence=number, ssrc=alice.video.rtx_ssrc or 0)
             broken = mutate(sound[12:120], chance)
-        # The first byte stays valid, because libsrtp encrypts no other packets.
+        # The first byte stays valid, because libsrtp encrypts no packet with an invalid one.
         first = 0x80 | chance.choice([0x00, 0x10, 0x20, 0x30])
         alice.send([bytes([first]) + sound[1:12] + broken])
         if number % 40 == 0:

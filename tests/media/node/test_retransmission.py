@@ -132,7 +132,8 @@ async def test_a_packet_too_old_for_a_picture_is_not_sent_again(world: World, ag
     world.stop_ticking()
     world.clock.added += age
     bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=[sequence]))
-    # A packet that follows the request is forwarded after the answer, so the answer has arrived by then.
+    # Once alice has bob's packet, the node has handled his request. Any retransmission then reaches bob before alice's
+    # next packet.
     bob.film()
     await alice.gets(1)
     alice.film()

@@ -73,7 +73,8 @@ async (pairs) => {
 }
 """
 
-# Offers that Chromium refuses and the enabler accepts: patterns of Chromium's message, and the subject of each.
+# Offers that Chromium refuses and the enabler accepts: patterns of Chromium's error message, each with what the offer
+# contains.
 LENIENT = {
     # Other media types and protocols are ignored, or forwarded to a peer that may know them.
     r"Unsupported protocol|m=.*Invalid value": "other protocols and formats",
@@ -87,7 +88,8 @@ LENIENT = {
     r"(?i)rtcp-mux": "peers without rtcp-mux",
     # One section may carry the transport's attributes for its bundle (RFC 9143 section 7.1.3).
     r"Invalid ICE parameters|without ice-ufrag|without DTLS fingerprint": "bundled sections without keys",
-    # A number must have one meaning in a bundle. The focus refuses a collision; in `peer`, the other side decides.
+    # A payload type or SSRC must have one meaning in a bundle. The focus refuses a collision; in `peer`, the other side
+    # decides.
     r"codec collision|Failed to add remote stream ssrc|Duplicate SSRC": "collisions of numbers in a bundle",
     # RFC 8122 section 5: several fingerprints are allowed, and unknown digests are ignored.
     r"a=fingerprint:": "fingerprints that it cannot use",
@@ -98,7 +100,7 @@ LENIENT = {
     r"negotiates simulcast but does not negotiate the RID|Multiple Simulcast": "simulcast that it cannot take",
     r"Two different track IDs|a=msid:": "two tracks of one section",
     r"a=ssrc-group:": "groups of sources that it cannot read: they are passed over",
-    # The focus rejects only this section.
+    # The focus rejects only the section of the data channels.
     r"a=sctp-port": "data channels without a port",
     # RFC 8285 section 5 forbids the mixture. The parser reads only the extensions of the section.
     r"a=extmap MUST be either": "extensions of the session and of sections",

@@ -81,5 +81,5 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert len(description.media) == len([line for line in text.split("\n") if line.startswith("m=")])
         assert {line.direction for line in description.media} <= {"sendrecv", "sendonly", "recvonly", "inactive"}
         assert description.version >= 0
-    # Measure the machine's slowness only if needed: that takes longer than to read most texts.
+    # Measure the machine's slowness only if needed: measuring takes longer than reading most texts.
     assert (took := time.thread_time() - begun) < 1 or took < slowness()

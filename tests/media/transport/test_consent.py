@@ -68,7 +68,7 @@ def test_candidates_are_few_and_the_newest_ones_stay() -> None:
     consent = connected()
     names = [number.to_bytes(2, "big") for number in range(1000)]
     asked = [name for name in names if consent.reach(name, 0.0, nominated=True)]
-    # The first address took one of the moves.
+    # `HERE`, the first address, counts as one of the new candidates allowed.
     assert len(asked) == MOST_MOVES - 1
     assert not consent.prove(asked[0], 0.1)
     due = consent.due(RETRY_SECONDS[0])

@@ -325,7 +325,7 @@ async def test_sacks_that_list_much_are_slowed_down(leg: Leg) -> None:
     sack = chunk(3, pack("!LLHHHH", leg.browser.last_received_tsn, 100_000, 1, 0, 2, 1000))
     for _ in range(1000):
         await leg.send(sack)
-    # Each SACK lists 999 pieces.
+    # Each SACK acknowledges 999 chunks.
     assert leg.data.dropped >= 1000 - module.ACKNOWLEDGED_FOR_A_CHUNK * module.CHUNK_BURST // 999 - 1
 
 

@@ -8,7 +8,8 @@ const PREFERENCES = {
   "media.navigator.streams.fake": true,
   "media.navigator.permission.disabled": true,
   "media.autoplay.default": 0,
-  // Switch off processes and obfuscated host names. A network namespace without a way out does not need them.
+  // Switch off the separate network processes and the obfuscated host names. An isolated network namespace needs
+  // neither.
   "media.peerconnection.mtransport_process": false,
   "network.process.enabled": false,
   "media.peerconnection.ice.obfuscate_host_addresses": false,

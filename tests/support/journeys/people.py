@@ -213,7 +213,7 @@ async def in_a_call(
 
 
 async def move(mover: Person) -> None:
-    """Move the user's call to the other device that answers first."""
+    """Begin to move the user's call. The first of the user's other devices to answer takes it."""
     await mover.press("btn-move")
     await mover.press("move-start")
     await mover.is_in("moving")
@@ -231,7 +231,7 @@ async def count_events(*people: Person) -> None:
 
 
 async def nothing_lost_or_repeated(*people: Person) -> None:
-    """Require that every event was delivered once (see `count_events`), and that all agree with a fresh GET."""
+    """Require that every event was delivered once (see `count_events`), and that the events agree with a fresh GET."""
     for person in people:
         log = await agrees_with_a_fresh_get(person)
         numbers = [event["seq"] for event in log]

@@ -27,7 +27,7 @@ from tests.support.endpoints import Endpoint, Event
 # An aspect ratio that no other camera here has.
 WIDTH, HEIGHT = 160, 80
 _SAMPLE_RATE, _PITCH, _LOUDNESS = 48_000, 440, 8_000
-# Black is 16.
+# A frame counts as loud or bright above these values. A black picture has brightness 16.
 _LOUD, _BRIGHT = 500, 20
 _RECEIVING = {"sendrecv", "recvonly"}
 

@@ -35,7 +35,7 @@ class Wire:
         return None
 
     def say(self, **event: object) -> None:
-        """Send the page a message that the server has not sent."""
+        """Send the page an event that the server has not sent."""
         for socket in self._sockets:
             socket.send(json.dumps(event))
 
@@ -51,5 +51,8 @@ class Wire:
 
 
 async def come_back_soon(page: Page) -> None:
-    """Shorten the random part of every pause. Pass it to a visit as `before=come_back_soon`."""
+    """Make every random pause short, such as the pause before a reconnection.
+
+    Pass it to a visit as `before=come_back_soon`.
+    """
     await page.add_init_script("Math.random = () => 0.05")

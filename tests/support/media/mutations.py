@@ -9,7 +9,7 @@ from tests.support.samples import CASES, SAMPLES
 # A sample of an answer on hold is used as an offer too.
 OFFERS = SAMPLES | CASES
 
-Sections = list[list[str]]  # the session's lines, and those of each m= section
+Sections = list[list[str]]  # the session-level lines, and the lines of each m= section
 
 _VALUES = ["", "x", "0", "1", "9", "111", "127", "128", "65536", "-1", "4294967295", "a=b", "true", "*", "é", "x y z"]
 _LINES = [
@@ -45,7 +45,7 @@ def mutations(count: int, seed: int = 0) -> Iterator[tuple[str, str]]:
 
 
 def _place(chance: random.Random, sections: Sections) -> tuple[list[str], int]:
-    """Choose a section, the session's less often, and a line of it."""
+    """Choose the session-level lines or a media section, all equally often, and the index of one of its lines."""
     lines = chance.choice([each for each in sections if each])
     return lines, chance.randrange(len(lines))
 

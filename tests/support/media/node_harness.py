@@ -52,13 +52,13 @@ class Listener(Peer):
 
     @property
     def dtls(self) -> Transport:
-        """The connection."""
+        """The DTLS transport."""
         assert self._transport is not None
         return self._transport
 
     @property
     def outward(self) -> pylibsrtp.Session:
-        """The session that encrypts."""
+        """The SRTP session that encrypts."""
         assert self.dtls.srtp is not None
         return self.dtls.srtp.sessions[0]
 

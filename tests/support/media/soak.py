@@ -29,9 +29,11 @@ from tests.support.media.synthetic import Peer, SyntheticConference
 _PARTICIPANTS = 6
 _TASK_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05
-# One packet of each source per turn fills half a minute of history, and takes little processor time.
+# Each source sends one packet per turn. A track's history then covers half a minute, and sending takes little processor
+# time.
 _TURN_SECONDS = 0.05
-# The use of Python's allocator and of the tracks' histories varies. A larger increase is a leak.
+# The memory that Python's allocator and the tracks' histories use varies by up to this much. A larger increase is a
+# leak.
 _BREATH_MIB = 16.0
 
 
@@ -88,7 +90,7 @@ class Soak:
         """Ignore the report."""
 
     async def run(self, seconds: float) -> Holdings:
-        """Act for this many seconds. Return what the process held after the first half, when all participants had left."""
+        """Act for this many seconds. Return the holdings after the first half, when all participants had left."""
         node = Node(Settings(), self)
         await node.start()
         self._node = node

@@ -92,8 +92,8 @@ class Source:
     def __post_init__(self) -> None:
         level, delay = bytes([_LEVEL_ID << 4, 40, 0, 0]), bytes([_DELAY_ID << 4 | 2, 0, 0, 0])
         extensions = level if self.payload_type in _AUDIO_CODECS else delay
-        # The first bytes of a delta frame of VP8. The others do not matter.
-        # The bytes after the fixed header of each packet.
+        # The bytes after the fixed header of each packet. The payload begins like a delta frame of VP8; its other bytes
+        # do not matter.
         self.rest = b"\xbe\xde" + (len(extensions) // 4).to_bytes(2, "big") + extensions + b"\x10\x01"
         self.rest += secrets.token_bytes(self.size - 12 - len(self.rest))
 
@@ -144,7 +144,7 @@ class Peer:
         self._audio = audio
         self.connected = asyncio.Event()
         self.ended = asyncio.Event()
-        # The numbers of RTP packets and of all datagrams that have arrived.
+        # How many RTP packets, and how many datagrams of any kind, have arrived.
         self.received = self.datagrams = 0
         self.refused = 0
         self.socket = _socket(address)
@@ -258,7 +258,8 @@ class Peer:
         algorithm, fingerprint = _value(lines, "fingerprint").split(" ")
         self._transport = Transport(certificate(), "client", self.send_datagram, on_state=self._transport_is)
         self.resume_reading()
-        # A full ICE implementation receives only after its own check. By the second answer it has sent one.
+        # A full ICE implementation receives only after a check of its own. When its second answer arrives, it has sent
+        # such a check.
         self._answers_wanted = 1 if "a=ice-lite" in lines else 2
         self._fingerprints = [Fingerprint(algorithm, fingerprint)]
         self._checking = asyncio.create_task(self.keep_checking())
@@ -275,7 +276,7 @@ class Peer:
         self.resume_reading()
 
     def restarted(self, remote: str) -> None:
-        """Check connectivity with the credentials of the other side's answer to that."""
+        """Check connectivity with the credentials in the other side's answer to the offer after `restart`."""
         lines = remote.replace("\r\n", "\n").split("\n")
         self.remote = (_value(lines, "ice-ufrag"), _value(lines, "ice-pwd"))
         self.send_datagram(self.check())
@@ -342,7 +343,7 @@ class Peer:
         total = 0
         while count := inbox.receive(self.fd):
             total += count
-            # The first two bytes of all of them, without a loop.
+            # The first bytes of all datagrams, and their second bytes, without a loop.
             firsts = inbox.view[: count * SLOT : SLOT].tobytes()
             seconds = inbox.view[1 : count * SLOT : SLOT].tobytes()
             self.received += len(seconds.translate(None, _NO_RTP))

@@ -6,7 +6,7 @@ from media.forward import datagrams
 
 
 class Tunnel:
-    """libc on a machine whose routes to some sockaddrs do not support GSO (udp_send_skb: EIO)."""
+    """libc on a machine whose network routes to some addresses do not support GSO (udp_send_skb: EIO)."""
 
     def __init__(self, fault: int, to: set[int] | None = None) -> None:
         self.refusals = 0
