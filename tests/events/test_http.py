@@ -108,7 +108,7 @@ async def test_many_simultaneous_polls_delay_no_request(server: Server, endpoint
     async with bob.socket(after=1) as socket:
         polls = [asyncio.create_task(bob.poll(after=1, wait=25)) for _ in range(60)]
         async with asyncio.timeout(PATIENCE):
-            # The polls were sent before these requests. When these have been answered, the polls have arrived.
+            # The server accepts connections in order, so it has the polls when it has answered these requests.
             await asyncio.gather(*(bob.poll(after=0) for _ in range(4)))
             assert not any(poll.done() for poll in polls)
             modified = await alice.modify(conference)

@@ -127,7 +127,7 @@ async def test_one_of_many_devices_answers_a_call(servers: list[Server], endpoin
         assert opened["conference"]["participants"][1]["sessionId"] == winner.id
         for bob in bobs:
             cancelled = of_type(await bob.log(), "invitation-cancelled", conference)
-            assert [event["reason"] for event in cancelled] == [] if bob is winner else ["answered-elsewhere"]
+            assert [event["reason"] for event in cancelled] == ([] if bob is winner else ["answered-elsewhere"])
         await caller.delete(conference)
 
 
