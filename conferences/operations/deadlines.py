@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 Job = Callable[[], None]
 Step = Callable[[LockedConference], None]
 
-# The most deadlines of each kind that one pass finds. With more, deadlines that become due during the pass would wait
-# longer. With fewer, two timekeepers would often work on the same conferences.
+# The most deadlines of each kind that one pass finds. With a larger number, deadlines that become due during the pass
+# would wait longer. With a smaller number, two timekeepers would often work on the same conferences.
 BATCH = 400
-# How many conferences are read together. With more, the first of them would wait longer.
+# How many conferences are read together. With a larger number, the first of them would be settled later.
 _READ_TOGETHER = 50
 
 
