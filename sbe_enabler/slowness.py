@@ -48,7 +48,7 @@ _IN_THREAD = ("lock", "commit", "view")
 _TICK_SECONDS = 0.01
 # A smaller delay of the event loop is not counted.
 _LATE_SECONDS = 0.002
-# How many pauses are kept. If a request has more pauses than that, the log reports too little for it.
+# How many pauses are kept. If a request has more pauses than that, its `gc` or `late` is too low.
 _MOST_PAUSES = 1000
 _thread = threading.local()
 
@@ -98,7 +98,7 @@ class Timing:
         self._phase, self._last = "body", _read_clocks()
         self.began_at = self.ended_at = self._last.at
         self.committed = 0.0
-        # The status and the correlator.
+        # The status of the response and the correlator, for the log.
         self.answer = "- -"
         self._spent = {phase: [0.0, 0.0, 0.0] for phase in PHASES}
 

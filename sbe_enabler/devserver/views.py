@@ -89,7 +89,7 @@ class SessionsView(View):
         return _forward(await ask(request, "POST", "/sessions", body=body))
 
     async def get(self, request: HttpRequest) -> HttpResponse:
-        """List the registered sessions, from at most _MOST_PAGES pages of the enabler."""
+        """List the registered sessions: at most the first _MOST_PAGES pages of the enabler's list."""
         sessions: list[object] = []
         parameters: dict[str, str] = {}
         for _ in range(_MOST_PAGES):

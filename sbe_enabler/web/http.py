@@ -83,12 +83,12 @@ class HttpConnection(_Channel):  # type: ignore[misc]
         super().requestDone(request)
 
     def pauseProducing(self) -> None:
-        """Twisted's call: the transport's buffer is full, because the client does not read."""
+        """Called by Twisted when the transport's buffer is full, because the client does not read."""
         self._is_full = True
         super().pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Twisted's call: the transport's buffer is empty."""
+        """Called by Twisted when the transport's buffer is empty again."""
         if self._is_full:
             self._is_full = False
             self._clear_deadline()
@@ -102,7 +102,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
     def loseConnection(self) -> None:
         """Close when the client has read all data that was written. Abort if the client takes too long.
 
-        Over TLS, Twisted waits for the client's close_notify, for any length of time.
+        Twisted itself sets no limit: over TLS, it waits for the client's close_notify, for any length of time.
         """
         self._is_closing = True
         if self._deadline is None:
@@ -137,7 +137,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
         self.setTimeout(None)
         self._clear_deadline()
         self._limit_closing(LINGER_SECONDS)
-        # Twisted has not set up the channel of a refused connection.
+        # A refused connection has no HTTP channel that Twisted could close, only a transport.
         (self if self._has_slot else self.transport).loseConnection()
 
     def _limit_closing(self, seconds: float) -> None:
@@ -153,11 +153,11 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
 
     _received = _pieces = 0
     _refused = False
-    # Only an answer in parts has flow control.
+    # Only a response that is sent in parts has flow control.
     flow: FlowControl | None = None
 
     def handle_reply(self, message: dict[str, Any]) -> None:
-        """Write a part of the answer. If more parts follow, start flow control."""
+        """Write a part of the response. If more parts follow, start flow control."""
         if self.flow is None and message.get("more_body") and self.channel is not None and not self.finished:
             self.flow = FlowControl()
             self.registerProducer(self.flow, True)
@@ -177,7 +177,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
     def process(self) -> Any:
         """Start the application. Every answer carries a date (RFC 9110 section 6.6.1)."""
         if not all(map(bytes.isascii, self.requestHeaders.getRawHeaders(b"sec-websocket-protocol", []))):
-            # Daphne would log a traceback.
+            # For such a header, Daphne would log a traceback.
             return self.basic_error(400, b"Bad Request", "Invalid header value")
         # Any client can send this header, and Daphne would use it as the application's root path.
         self.requestHeaders.removeHeader(b"daphne-root-path")
@@ -243,8 +243,8 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
     def _refuse(self) -> None:
         """Answer 413 at once. Close after LINGER_SECONDS, or when the request is complete.
 
-        Until then the body is read and dropped: only then does a client that still sends see the answer (RFC 9112
-        section 9.6).
+        Until the connection closes, the body is read and dropped. Otherwise a client that is still sending might not
+        see the response (RFC 9112 section 9.6).
         """
         self._refused = True
         self.channel.transport.write(body_too_large(self._correlator))
