@@ -244,7 +244,7 @@ def _call_to(locked: LockedConference, participant: Participant) -> Modification
 # --- Answering --------------------------------------------------------------------------------------------
 
 
-# Called by a device of an invited or moving user, or by anybody in an open conference. Events go to everybody.
+# Called by a device of an invited or moving user or, if the conference is open, by any session. Events go to everybody.
 @transaction.atomic(savepoint=False)
 def answer_conference(
     *,
@@ -558,7 +558,7 @@ def _stop_ringing(
 def _cancel_pending(locked: LockedConference, participant: Participant) -> None:
     """Cancel the pending offers from and to a participant that leaves its device, and tell the other side.
 
-    For the offer of a call, no `mod-cancelled` is sent, because the events of the call are enough.
+    No `mod-cancelled` is sent for the offer of a call, because the other side gets other events about the call.
     """
     for modification in list(locked.pending):
         if participant.pk in {modification.offered_by_id, modification.offered_to_id}:

@@ -115,7 +115,7 @@ def _next_deadlines() -> QuerySet[Session, Any]:
 
 
 def _earliest(rows: QuerySet[Any], at: str) -> Subquery:
-    """Return a column's earliest value. SQLite uses a partial index only if the query repeats its condition."""
+    """Return a column's earliest value. SQLite uses a partial index only if the query repeats the index's condition."""
     return Subquery(rows.filter(**{f"{at}__isnull": False}).order_by(at).values(at)[:1])
 
 

@@ -291,7 +291,7 @@ def record_answer(
     locked.settle(modification, Action.ACCEPT, by)
     record_offer(locked, modification, offer)
     _record_description(by, answer.content)
-    # Do not record the directions of an answer to the focus or to a hold: the other side chose them, so a resume need
+    # Do not record the directions of an answer to the focus or to a hold. The other side chose them, so a resume need
     # not restore them.
     if not locked.has_focus and by.state != ParticipantState.ON_HOLD and modification.kind != ModificationKind.HOLD:
         by.directions = directions_of(answer.content)

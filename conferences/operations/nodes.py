@@ -149,8 +149,8 @@ def _withdraw(locked: LockedConference, modification: Modification) -> None:
 def _restart(locked: LockedConference, participant: Participant) -> Restart | None:
     """Return what the new node needs to rebuild a participant's leg; None if there never was a leg.
 
-    This is taken from the last accepted modification: the participant's offer with the answer to it, or the
-    participant's answer to an offer of the focus.
+    It is taken from the last accepted modification: the participant's offer with its answer, or the participant's
+    answer to an offer of the focus.
     """
     settled = locked.conference.modifications.since_join(participant).filter(state=ModificationState.ACCEPTED)
     last = settled.order_by("-settled_at").first()

@@ -171,5 +171,5 @@ def _unanswered(caller: Session, names: frozenset[str], *, now: datetime) -> lis
 
 
 def _ringing_to(names: frozenset[str], *, now: datetime) -> ParticipantQuerySet:
-    """Return the invitations to these names and numbers that ring."""
+    """Return the ringing invitations to these names and numbers."""
     return Participant.objects.unanswered(now).audible().calling_any(names).order_by()
