@@ -228,7 +228,7 @@ class EventsConsumer(LeanConsumer):
         return None
 
     async def _send(self, reader: Reader) -> None:
-        """Send all events of the log, and the heartbeat if one is due."""
+        """Send all events after the cursor, and the heartbeat if one is due."""
         while reader.has_news or self._is_beat_due:
             for entry in await reader.next() if reader.has_news else ():
                 await self._wait_for_room(len(entry.wire.encode()))
