@@ -362,8 +362,8 @@ LOGGING = {
         "django": {"handlers": [], "propagate": True},
         # Refusals are normal responses, but Django would log each one as a warning.
         "django.request": {"level": "ERROR"},
-        # At a lower level, any client could fill the log with tracebacks: each request with a wrong host or too many
-        # parameters would add one.
+        # At a lower level, any client could fill the log: each request with a wrong host or too many parameters would
+        # add a traceback.
         "django.security": {"level": "CRITICAL"},
         "daphne": {"level": "WARNING"},
         "twisted": {"level": "WARNING"},

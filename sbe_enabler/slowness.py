@@ -7,8 +7,8 @@ Without that setting, nothing here runs. The phases of a request add up to its t
 - `lock`: another transaction holds SQLite's write lock, or rows that PostgreSQL must lock.
 - `commit`: the database writes. SQLite sometimes also copies its log into the database file.
 - `view`: everything else in the thread, including all other statements.
-- `answer`: the answer waits for the event loop.
-- `send`: the event loop writes the answer.
+- `answer`: the response waits for the event loop.
+- `send`: the event loop writes the response.
 
 More columns, some of which overlap with the phases:
 
@@ -187,7 +187,7 @@ class TimedHandler(SyncHandler):
         return body
 
     def _respond(self, scope: dict[str, Any], body: IO[bytes]) -> HttpResponseBase:
-        """Return the complete answer."""
+        """Return the complete response."""
         timing = _timing.get()
         timing.enter("view")
         with _timed_database(timing):
@@ -196,7 +196,7 @@ class TimedHandler(SyncHandler):
         return response
 
     async def send_response(self, response: HttpResponseBase, send: Send) -> None:
-        """Send the answer."""
+        """Send the response."""
         timing = _timing.get()
         timing.enter("send")
         timing.answer = f"{response.status_code} {response.get('x-correlator', '-')}"

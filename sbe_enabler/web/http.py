@@ -31,14 +31,15 @@ _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
 
 
 class HttpConnection(_Channel):  # type: ignore[misc]
-    """An HTTP connection that holds one of its client's slots, and whose requests and answers have deadlines.
+    """An HTTP connection that holds one of its client's slots, and whose requests and responses have deadlines.
 
     Twisted has only a timeout for idle connections, which each received byte prolongs.
     """
 
     _deadline: Any = None
     _has_slot = _is_answering = _is_full = _is_closing = False
-    # An answered request that still counts as unfinished: the next requests wait until the client has read its answer.
+    # An answered request that still counts as unfinished: the next requests wait until the client has read its
+    # response.
     _unread: Any = None
 
     def connectionMade(self) -> None:
@@ -73,7 +74,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
         super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
-        """Continue with the next request, once the client has read the answers so far."""
+        """Continue with the next request, once the client has read the responses so far."""
         self._is_answering = False
         if self._is_full:
             self._set_deadline()
@@ -123,7 +124,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
             self._deadline = None
 
     def _give_up(self) -> None:
-        """Close a connection whose client missed the deadline to send a request or to read an answer."""
+        """Close a connection whose client missed the deadline to send a request or to read a response."""
         self._deadline = None
         if self._is_full:
             self.transport.abortConnection()
@@ -164,7 +165,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
         super().handle_reply(message)
 
     def finish(self) -> None:
-        """End the answer."""
+        """End the response."""
         if self.flow is not None and self.channel is not None:
             self.unregisterProducer()
         super().finish()
@@ -175,7 +176,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
             self.channel.transport.abortConnection()
 
     def process(self) -> Any:
-        """Start the application. Every answer carries a date (RFC 9110 section 6.6.1)."""
+        """Start the application. Every response carries a date (RFC 9110 section 6.6.1)."""
         if not all(map(bytes.isascii, self.requestHeaders.getRawHeaders(b"sec-websocket-protocol", []))):
             # For such a header, Daphne would log a traceback.
             return self.basic_error(400, b"Bad Request", "Invalid header value")
@@ -226,7 +227,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
         super().requestReceived(command, path, version)
 
     def _refusal_of_headers(self, version: bytes) -> bytes:
-        """Return the answer that refuses the headers, or b"". A request names one host (RFC 9112 section 3.2)."""
+        """Return the response that refuses the headers, or b"". A request names one host (RFC 9112 section 3.2)."""
         hosts = len(self.requestHeaders.getRawHeaders(b"host", []))
         if hosts > 1 or (hosts == 0 and version == b"HTTP/1.1"):
             return not_one_host(self._correlator)

@@ -64,8 +64,8 @@ class DaphneServer(Server):  # type: ignore[misc]
     ) -> None:
         """Prepare to serve.
 
-        A client that reads nothing for two heartbeats is dropped. With `trusts_forwarded_for`, the client's address is
-        taken from `X-Forwarded-For`. Without a gateway that replaces this header, any client could set it.
+        A client that reads nothing for two heartbeat intervals is dropped. With `trusts_forwarded_for`, the client's
+        address is taken from `X-Forwarded-For`. Without a gateway that replaces this header, any client could set it.
         """
         super().__init__(
             application,
