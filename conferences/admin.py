@@ -35,7 +35,7 @@ else:
 NEWEST = 100
 # The most conferences that one request ends.
 MAX_ENDED = 100
-# Bounds on a search, because the database reads all rows for each word.
+# The most words and characters of a search. They are bounded because the database reads all rows for each word.
 _MOST_WORDS = 5
 _LONGEST_SEARCH = 200
 # The longest sort order, in characters: a few columns, each with a sign, one or two digits and a dot.
@@ -70,12 +70,12 @@ class LiveFilter(admin.SimpleListFilter):
             case "ended":
                 return queryset.exclude(live)
             case _:
-                # A search without a filter finds live and ended rows.
+                # With a search but no chosen filter, show live and ended rows.
                 return queryset if request.GET.get("q") else queryset.filter(live)
 
 
 class CheckedChangeList(ChangeList):
-    """A list that refuses query parameters that the database would answer slowly or not at all. Django allows them."""
+    """A list that refuses some query parameters that Django allows: those that would make the database slow or fail."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         """Return the rows that match the query parameters.
@@ -92,7 +92,7 @@ class CheckedChangeList(ChangeList):
 
 
 def _require_valid(name: str, value: str) -> None:
-    """Require that a query parameter contains no NUL and is not too long, and that a part of a date is in its range.
+    """Require that a query parameter contains no NUL and is not too long, and that a year, month or day is in range.
 
     :raises ValueError: when the parameter is not valid.
     """
@@ -107,17 +107,17 @@ def _require_valid(name: str, value: str) -> None:
 
 
 class ReadOnly:
-    """Makes an admin read-only. Only operations change conferences.
+    """Makes an admin read-only, because only operations change conferences.
 
-    To show a list, the database reads an index or scans the table once, for any number of rows.
+    To show a list, the database reads an index, or scans the table at most once.
     """
 
-    # Each of these features would count all rows. Facets would count them again for each choice.
+    # Each of these two features would count all rows. Facets would also count the rows of each filter choice.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Allow only the page's filters. Others could compare secrets, or run a regular expression for minutes."""
+        """Allow only the page's filters. Other lookups could guess secrets, or run a regular expression for minutes."""
         named = [each for each in self.list_filter if isinstance(each, str)]  # type: ignore[attr-defined]
         choices = {f"{name}{kind}" for name in named for kind in ("", "__exact", "__isnull")}
         dates = {f"{self.date_hierarchy}__{part}" for part in ("year", "month", "day")}  # type: ignore[attr-defined]
@@ -261,7 +261,7 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
 
     @admin.display(description="conference", ordering="name")
     def title(self, row: Conference) -> str:
-        """The name, or else the beginning of the ID."""
+        """The name of the conference, or the beginning of its ID if it has no name."""
         return row.name or row.pk[:8]
 
     @admin.display(description="participants")

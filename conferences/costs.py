@@ -1,4 +1,7 @@
-"""Rate limits on large bodies and long SDPs. Both are counted before they are parsed, because parsing takes time."""
+"""Rate limits on the bytes of large bodies and the characters of SDPs.
+
+They are counted before the text is parsed, because parsing takes time.
+"""
 
 from django.conf import settings
 
@@ -6,7 +9,7 @@ from conferences.sdp import SDP_LIMIT
 from events.authentication import Principal
 from events.counters import require_room
 
-# Bodies up to this many bytes are not counted: the limit on requests bounds them.
+# Bodies up to this many bytes are not counted: the limit on the number of requests bounds their bytes too.
 _SMALL_BODY = 64 * 1024
 
 

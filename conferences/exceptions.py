@@ -110,7 +110,10 @@ class NotOnHoldError(RefusalError):
 
 
 class ParticipantMovingError(RefusalError):
-    """A participant is moving. If the other participant is moving, `retryAfterMs` says when to try again."""
+    """A participant is moving: the client's own, or the one to negotiate with.
+
+    In the second case, `retryAfterMs` says when to try again.
+    """
 
     status, code = 409, "participant-moving"
     detail = "The participant is moving to another device."

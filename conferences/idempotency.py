@@ -1,8 +1,8 @@
-"""Repeat the answer to a repeated request (`Idempotency-Key`, protocol section 3).
+"""Repeat the HTTP response to a repeated request (`Idempotency-Key`, protocol section 3).
 
-The answer is kept in the same transaction as the change, so either both are stored or neither. If two equal requests
-arrive at the same time, the primary key makes the second request wait for the first. Refusals are not kept: they change
-nothing, so the client may send the request again.
+This module calls the response the *answer*. The answer is kept in the same transaction as the change, so either both
+are stored or neither. If two equal requests arrive at the same time, the primary key makes the second request wait for
+the first. Refusals are not kept: they change nothing, so the client may send the request again.
 
 A handler parses its request and returns a function that makes the change. Parsing takes time in proportion to the body.
 Therefore, parsing happens before the transaction begins: on SQLite, a transaction blocks all other writers.
@@ -53,7 +53,7 @@ def idempotent_if(recheck: Recheck) -> Callable[[Handler], View]:
 
 
 def _answer_once(handler: Handler, recheck: Recheck) -> View:
-    """Return the decorated handler. A key belongs to the session, or to the API key, that makes the request."""
+    """Return the decorated handler. Each session, and each API key, has its own set of idempotency keys."""
 
     @wraps(handler)
     def answer_once(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -73,7 +73,7 @@ def _answer_once(handler: Handler, recheck: Recheck) -> View:
         try:
             return _make(change, kept)
         except IntegrityError:
-            # An equal request that was sent at the same time has been answered first.
+            # An equal request that arrived at the same time has kept its answer first.
             if first := _first(kept):
                 return _repeat(first, kept.request_hash, recheck)
             raise
@@ -108,7 +108,7 @@ def _keep(kept: KeptAnswer, response: Response) -> None:
 def _repeat(kept: KeptAnswer, request_hash: str, recheck: Recheck) -> Response:
     """Return the kept answer.
 
-    :raises IdempotencyMismatchError: when it belongs to a different request.
+    :raises IdempotencyMismatchError: when the kept answer belongs to a different request.
     """
     if kept.request_hash != request_hash:
         raise IdempotencyMismatchError

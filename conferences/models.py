@@ -67,7 +67,7 @@ class LeftReason(models.TextChoices):
     ENDED_BY_SUPPORT = "ended-by-support"
 
 
-# The reasons of participants whose invitation or move nobody answered.
+# The reasons for which a participant leaves when its invitation or move was declined or nobody answered it.
 _MISSED = frozenset({LeftReason.DECLINED, LeftReason.NO_ANSWER})
 
 
@@ -89,7 +89,7 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
         return self.filter(Q(*known, _connector=Q.OR), pk=conference_id) if known else self.none()
 
     def live_with(self, session: Session) -> Self:
-        """Return live conferences in which the session's user is present, except those that do not ring yet."""
+        """Return live conferences in which the session's user is present, except invitations that do not ring yet."""
         own = [rows.audible() for rows in _participants_of(session, left_at__isnull=True)]
         return self.live().filter(pk__in=_union(own, "conference"))
 
@@ -99,16 +99,16 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
         return self.filter(pk__in=sorted({*chain(*own)})[:number])
 
     def silent(self) -> Self:
-        """Return conferences that do not ring yet: the rule of `LockedConference.rings` in SQL."""
+        """Return conferences that do not ring yet: in SQL, those for which `LockedConference.rings` is false."""
         unaccepted = Participant.objects.filter(conference=OuterRef("pk"), role=Role.HOST, listed=True, sdp_origin="")
         return self.filter(Exists(unaccepted), topology=Topology.FOCUS, state=ConferenceState.INVITATION_SENT)
 
 
 def _first_ended(participants: "ParticipantQuerySet", after: str, number: int) -> list[str]:
-    """Return the IDs, greater than `after`, of the first `number` or more ended conferences of these participants.
+    """Return the IDs, greater than `after`, of the first ended conferences of these participants, in ascending order.
 
-    The IDs are in ascending order. Each batch reads only an index, in this order, because a user may have many
-    participants in one conference.
+    These are at least `number` conferences, unless there are fewer. The query for each batch reads only an index: a
+    user may have many participants in one conference, and reading their rows would take long.
     """
     found: list[str] = []
     while len(found) < number:
@@ -181,7 +181,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
     def concerning(self, session: Session, **also: object) -> Self:
         """Return the participants of the session's user, on any device of the user.
 
-        :param also: further conditions. The subquery of each identity repeats them. With OR instead of subqueries,
+        :param also: further conditions, which the subquery of each identity repeats. With OR instead of subqueries,
             SQLite would read all participants of a conference.
         """
         return self.filter(pk__in=_union(_participants_of(session, **also), "pk"))
@@ -199,12 +199,13 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
 
     def unanswered(self, now: datetime) -> Self:
         """Return invited participants whose invitation has not ended at `now`, even if it does not ring yet."""
-        # Invited participants are always listed. With `listed`, a query by conference reads no unlisted participants.
+        # `listed` excludes nobody here, because invited participants are always listed. It only makes queries for one
+        # conference faster: they read no unlisted participants.
         return self.present().listed().filter(state=ParticipantState.INVITED, rings_until__gt=now)
 
     def calling_any(self, names: Collection[str]) -> Self:
         """Return present participants with one of these usernames or VTNs."""
-        # Each alternative repeats the condition of the partial indexes: SQLite needs that.
+        # SQLite uses the partial indexes only if each alternative of the OR repeats their condition.
         return self.filter(Q(username__in=names, left_at__isnull=True) | Q(vtn__in=names, left_at__isnull=True))
 
     def audible(self) -> Self:
@@ -218,7 +219,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(conference__in=own.values("conference"))
 
     def calling(self, session: Session) -> Self:
-        """Return the participants with which the session's user hosts unanswered calls by invitation."""
+        """Return the host participants of the session's user in conferences by invitation that nobody has answered."""
         return self.concerning(session, left_at__isnull=True, role=Role.HOST).filter(
             conference__state=ConferenceState.INVITATION_SENT,
             conference__access=Access.INVITED,
@@ -229,7 +230,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(listed=True)
 
     def unlisted(self) -> Self:
-        """Return participants that left earlier. Snapshots count them but do not list them."""
+        """Return participants that left before all those that are still listed. Snapshots only count them."""
         return self.filter(listed=False)
 
     def missed_by(self, session: Session, conference: Conference) -> Self:
@@ -244,8 +245,8 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         if it has the same username, VTN and ICMN.
 
         The session's own participants come first. Within each group, participants that left later come first.
-        `preference` is an expression: with conditions, SQLite would read the whole history of the session and the user
-        by their indexes.
+        The filter compares the expression `preference`. If it compared the columns instead, SQLite would use their
+        indexes and read the whole history of the session and of the user.
         """
         over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
         same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)
@@ -363,7 +364,7 @@ class Participant(models.Model):
             models.Index(fields=["conference", "position"], condition=Q(listed=True), name="participant_listed"),
             models.Index(fields=["conference", "username"], condition=Q(listed=False), name="participant_unlisted"),
             # Without statistics, SQLite chooses the last of several indexes that seem equal: the smaller ones are last.
-            # The next four find a user's part in one conference, and the user's ended conferences by ID.
+            # The next four find a user's participants in one conference, and the user's ended conferences by ID.
             models.Index(fields=["username", "conference"], name="participant_username"),
             models.Index(fields=["vtn", "conference"], name="participant_vtn"),
             models.Index(fields=["icmn", "conference"], name="participant_icmn"),
@@ -410,7 +411,7 @@ class Participant(models.Model):
 
     @property
     def was_missed(self) -> bool:
-        """Whether the participant left while or before it rang. `ParticipantQuerySet.missed_by` is the rule in SQL."""
+        """Whether the participant left while it rang or before it rang (in SQL: `ParticipantQuerySet.missed_by`)."""
         return self.has_left and (self.session_id is None or self.left_reason in _MISSED)
 
 

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-# The most code points that are normalised: four for each of the 128 characters of a name. Normalisation blocks all
+# The most code points that are normalised: 4 for each of the at most 128 characters of a name. Normalisation blocks all
 # other threads, and takes time in proportion to the square of the length of a run of combining marks.
 LONGEST_TYPED = 4 * 128
 
@@ -17,7 +17,8 @@ _HIDDEN = re.compile(
     "\U00016fe4\U0001d159\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ufdd0-\ufdef]"
     "|[" + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF)) + "]"
 )
-# A variation selector is hidden, except after an emoji or in a keycap. `_OTHER_EMOJI` are not in the category So.
+# A variation selector is hidden, except after an emoji or in a keycap. Emoji have the category So, except those in
+# `_OTHER_EMOJI`.
 _SELECTOR = re.compile("[\ufe0e\ufe0f]")
 _KEYCAP = re.compile("[0-9#*]\ufe0f\u20e3")
 _OTHER_EMOJI = frozenset("\u203c\u2049\u2139\u2194\u25fb\u25fc\u25fd\u25fe\u2934\u2935\u3030")

@@ -1,7 +1,7 @@
-"""The parts of the OpenAPI description that drf-spectacular cannot derive from the views: answers and authentication.
+"""The parts of the OpenAPI description that drf-spectacular cannot derive from the views: responses and authentication.
 
 These serializers describe what `conferences.wire` renders. `tests/sbe_enabler/test_openapi.py` compares them with
-real answers.
+real responses.
 """
 
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ class OwnSessionShape(SessionShape):  # type: ignore[misc, valid-type]
 
 
 class NewSessionShape(OwnSessionShape):
-    """A newly registered session with its token. No other answer shows the token."""
+    """A newly registered session with its token. No other response shows the token."""
 
     token = serializers.CharField()
 

@@ -86,7 +86,7 @@ def _transport_owners(content: Description) -> Iterator[ParsedSection]:
     In a bundle it is enough that one section has both (RFC 9143 section 7.1.3).
     """
     group_of = {mid: group for group in content.bundles for mid in group}
-    # Browsers reject sections of other kinds, so these need no ICE.
+    # Browsers reject sections of any other kind, so those sections need no ICE credentials.
     connected = [section for section in content.live() if section.is_rtp or section.kind == "application"]
     live = connected or content.live()
     shared = {

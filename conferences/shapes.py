@@ -1,4 +1,4 @@
-"""The JSON objects that answers and events share (protocol section 3).
+"""The JSON objects that HTTP responses and events share (protocol section 3).
 
 In an `Annotated` type, the second part describes the field. The reference of events and the OpenAPI description are
 generated from these classes.

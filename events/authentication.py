@@ -30,7 +30,7 @@ class Principal:
 
     @property
     def name(self) -> str:
-        """The key for counting requests and for storing idempotent answers."""
+        """The key for counting requests and for keeping the answers to requests with an `Idempotency-Key`."""
         return f"session.{self.session.pk}" if self.session else f"gateway.{self.gateway}"
 
     @property
@@ -72,7 +72,8 @@ def network_of(address: str) -> str:
     except ValueError:
         return "elsewhere"
     if isinstance(parsed, IPv6Address):
-        # A dual-stack socket reports IPv4 clients as ::ffff:a.b.c.d. These addresses all belong to one /64.
+        # A dual-stack socket reports IPv4 clients as ::ffff:a.b.c.d. Take the IPv4 address from it, because all these
+        # IPv6 addresses belong to one /64 network.
         return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
     return str(parsed)
 

@@ -1,8 +1,8 @@
 """The database's clock, by which every process on every host judges deadlines.
 
 A process reads this clock every five seconds and advances the reading with its own monotonic clock. Differences between
-the hosts' clocks, and steps of a host's clock, therefore have no effect. The error is at most half a round trip to the
-database.
+the hosts' clocks, and steps of a host's clock, therefore have no effect. The result differs from the database's
+clock by at most half a round trip to the database.
 """
 
 import time
@@ -17,7 +17,8 @@ from django.utils import timezone
 Instant = Annotated[str, "instant"]
 
 REFRESH_SECONDS = 5.0
-# A reading with a longer round trip is inaccurate. It is used only if the last reading is at least _OLD_SECONDS old.
+# A reading whose round trip takes longer is inaccurate. It is used only if the previous reading is at least
+# _OLD_SECONDS old.
 _SLOW_SECONDS = 0.5
 _OLD_SECONDS = 60.0
 
@@ -66,7 +67,7 @@ def now() -> datetime:
 
 
 def _refresh(last: _Reading | None) -> _Reading:
-    """Read the database's clock. Keep the last reading instead if the new one was slow and the last one is not old."""
+    """Read the database's clock and return the reading, or `last` if the new one was slow and `last` is not old."""
     reading, trip_seconds = _read()
     if last is not None and trip_seconds > _SLOW_SECONDS and last.age < _OLD_SECONDS:
         reading = last
@@ -75,7 +76,7 @@ def _refresh(last: _Reading | None) -> _Reading:
 
 
 def _read() -> tuple[_Reading, float]:
-    """Return a reading of the database's clock, dated at the middle of the round trip, and the trip's seconds."""
+    """Return a reading of the database's clock, dated at the middle of the round trip, and the seconds that it took."""
     asked_at = time.monotonic()
     at = ask()
     trip_seconds = time.monotonic() - asked_at

@@ -42,9 +42,9 @@ REPLACED, TOO_OFTEN = 4409, 4429
 FAILED, UNAVAILABLE = 4500, 4503
 # The client disconnected without a close frame (RFC 6455 section 7.1.5).
 _GONE = 1006
-# The most bytes to send to a client after the last heartbeat that the client answered.
+# The most bytes to send to a client after the last heartbeat that the client has echoed.
 UNANSWERED_BYTES = 1024 * 1024
-# The longest message to accept from a client, in characters. Clients only answer heartbeats.
+# The longest message to accept from a client, in characters. Clients only echo heartbeats.
 _CLIENT_MESSAGE_LIMIT = 1024
 
 
@@ -135,7 +135,7 @@ class EventsConsumer(LeanConsumer):
             await self._reader.stop()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Handle the answer to a heartbeat, the only message that a client may send."""
+        """Handle the echo of a heartbeat, the only message that a client may send."""
         if text_data is None or len(text_data) > _CLIENT_MESSAGE_LIMIT or self._reader is None:
             return await self.close(MALFORMED)
         if self._nonce is not None and _nonce_in(text_data) == self._nonce:
@@ -228,7 +228,7 @@ class EventsConsumer(LeanConsumer):
         return None
 
     async def _send(self, reader: Reader) -> None:
-        """Send all events of the log, and the heartbeat if one is due."""
+        """Send all events after the cursor, and the heartbeat if one is due."""
         while reader.has_news or self._is_beat_due:
             for entry in await reader.next() if reader.has_news else ():
                 await self._wait_for_room(len(entry.wire.encode()))
@@ -238,9 +238,9 @@ class EventsConsumer(LeanConsumer):
                 await self._beat()
 
     async def _wait_for_room(self, size: int) -> None:
-        """Wait while this many more bytes would exceed UNANSWERED_BYTES, then count them as sent.
+        """Wait until this many more bytes fit within UNANSWERED_BYTES, then count them as sent.
 
-        :raises TimeoutError: when the client answers no heartbeat within two heartbeat intervals.
+        :raises TimeoutError: when the client echoes no heartbeat within two heartbeat intervals.
         """
         while self._bytes_unanswered and self._bytes_unanswered + size > UNANSWERED_BYTES:
             self._answered = asyncio.Event()
@@ -255,7 +255,7 @@ class EventsConsumer(LeanConsumer):
     async def _beat(self) -> None:
         """Send a heartbeat.
 
-        :raises TimeoutError: when the client has left two heartbeats unanswered.
+        :raises TimeoutError: when the client has not echoed the previous heartbeat for 1.5 heartbeat intervals.
         """
         now = time.monotonic()
         if self._nonce is None:
@@ -279,7 +279,7 @@ def _named_host(headers: Mapping[bytes, str]) -> str:
 
 
 def _nonce_in(text: str) -> object:
-    """Return the nonce in the answer to a heartbeat; None if the text is something else."""
+    """Return the nonce in the echo of a heartbeat; None if the text is not such an echo."""
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError):

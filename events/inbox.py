@@ -17,7 +17,7 @@ from events.readers import READERS, Rank
 
 logger = logging.getLogger(__name__)
 
-# How long a new reader waits for other processes to report their readers of the session.
+# The seconds in which other processes may report their readers of a session, after a reader was added.
 _COUNT_SECONDS = 10.0
 
 
@@ -45,7 +45,7 @@ class Inbox:
             self._outdated.add(session_id)
 
     async def count_readers(self, session_id: str, rank: Rank) -> None:
-        """Ask the other processes for their readers of a session. Call this after adding a reader with this rank.
+        """Ask the other processes for their readers of a session. Call this after adding a reader with this `rank`.
 
         If the session then has more than READERS_PER_SESSION readers, `_count` replaces the oldest.
         """
@@ -82,7 +82,7 @@ class Inbox:
             self._receiver = None
 
     async def _retry(self) -> None:
-        """Retry the groups on which the layer failed. Their readers then read the log for events that they missed."""
+        """Retry the groups on which the layer failed. Readers in such a group then read the log for missed events."""
         while True:
             await asyncio.sleep(PAUSE_SECONDS)
             for session_id in list(self._outdated):

@@ -80,7 +80,8 @@ def _wake_readers(rows: Sequence[Event]) -> None:
     entries: dict[str, list[tuple[int, str]]] = {}
     for row in rows:
         entries.setdefault(row.session_id, []).append((row.seq, row.wire))
-    # If an offer is stored elsewhere, the wake-up carries no events: `read` inserts the offer when it reads the log.
+    # If an event only refers to its offer, the wake-up carries no events: `reader.read` inserts the offer when it reads
+    # the log.
     wakeups.wake(
         {session: news if all(is_complete(wire) for _, wire in news) else [] for session, news in entries.items()}
     )

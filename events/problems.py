@@ -13,7 +13,7 @@ from events import exceptions as refusals
 
 logger = logging.getLogger(__name__)
 
-# The errors of a database that is unreachable or hangs, and the `Retry-After` of the 503 that follows.
+# The errors of a database that is unreachable or hangs, and the `Retry-After` of the 503 response to them.
 OUTAGE = (OperationalError, InterfaceError)
 _OUTAGE_SECONDS = 2
 

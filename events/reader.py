@@ -55,7 +55,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """The heartbeat interval is over: the client should get a sign of life."""
+    """The heartbeat interval is over, so something should be sent to the client."""
 
 
 class SessionOverError(Exception):
@@ -74,7 +74,7 @@ class Reader:
     `ephemeral`, `next` also returns ephemeral events. The reader calls `on_replaced` as soon as newer readers replace
     it, even while its events are being sent.
 
-    `READERS` limits the session's readers in this process. The inbox limits its readers in all processes.
+    `READERS` limits the session's readers in this process. The inbox limits the session's readers in all processes.
     """
 
     __slots__ = (
@@ -163,7 +163,8 @@ class Reader:
         if self._is_over:
             raise SessionOverError
         if not await _is_live(self.session_id):
-            # The log is final now. Read it once more: an event may have been added after the read above.
+            # From now on, nothing is appended to the log. Read it once more: an event may have been appended after the
+            # read above.
             self._is_over = self._is_behind = True
         return []
 

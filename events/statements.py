@@ -169,7 +169,7 @@ def _execute(text: str, rows: Sequence[Model], fields: Sequence["Field[Any, Any]
 def _value(row: Model, column: "Field[Any, Any]", connection: BaseDatabaseWrapper) -> Any:
     """Return the value of a column converted for the database adapter.
 
-    The common types are converted here, because the ORM needs ten calls for each value.
+    The common types are converted here, because the ORM needs ten function calls for each value.
     """
     value = getattr(row, column.attname)
     if type(value) in _PLAIN and not isinstance(column, JSONField):

@@ -1,4 +1,4 @@
-"""End the turn of a request that only waits for events from now on.
+"""End the turn of a request that, from now on, only waits for events.
 
 The requests of one client network take turns (`sbe_enabler.turns`). A request that waits for events must not hold its
 turn.

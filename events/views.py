@@ -27,10 +27,11 @@ from events.turns import turn_end_of
 
 LONGEST_WAIT = 30.0  # seconds
 _DEFAULT_WAIT = "25"
-# A stream ends after this many bytes, because the server cannot see how much the client has read. The client resumes.
+# A stream ends after this many bytes, because the server cannot see how much the client has read. The client then
+# reconnects with its cursor.
 STREAM_BYTES = 1024 * 1024
 STREAM_HEARTBEATS = 20
-# The last event of a stream that newer readers replace. It makes an EventSource wait 60 s before it reconnects.
+# The last event of a stream, if newer readers have replaced it. It makes an EventSource wait 60 s before it reconnects.
 _REPLACED = 'retry: 60000\nevent: reader-replaced\ndata: {"type":"reader-replaced"}\n\n'
 
 
@@ -106,8 +107,8 @@ async def _poll(session_id: str, after: int, seconds: float, end_turn: Callable[
 async def _next_entries(session_id: str, after: int, seconds: float, end_turn: Callable[[], None]) -> list[Entry]:
     """Return the next events after the cursor; an empty list if there are none within `seconds`.
 
-    A poll that does not wait is not registered as a reader, so it replaces no reader. At the end, the log is read once
-    more: a wake-up may have been lost since the watcher's last check.
+    A poll that does not wait is not registered as a reader, so it replaces no reader. At the end of the wait, the log
+    is read once more: a wake-up may have been lost since the watcher's last check.
     """
     entries = await read(session_id, after)
     if entries or not seconds:

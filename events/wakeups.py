@@ -51,8 +51,8 @@ def _is_small(entries: Sequence[tuple[int, str]]) -> bool:
 async def send(messages: Mapping[str, dict[str, object]]) -> bool:
     """Send wake-ups to the sessions' groups; return whether the channel layer accepted all of them.
 
-    The events are committed already. Readers that miss a wake-up find its events at the next heartbeat, through the
-    watcher.
+    The events are committed already. Readers that miss a wake-up get its events at the next heartbeat, when the
+    watcher finds them.
     """
 
     async def send_all(layer: Any) -> None:

@@ -1,7 +1,7 @@
 """The watcher: once per heartbeat, find the readers of this process that missed a wake-up or the end of their session.
 
-Readers depend on wake-ups. If a reader missed a wake-up, its cursor differs from the session's last number. One query
-returns these numbers for many sessions. A session that is missing from the result is no longer live.
+Readers depend on wake-ups. If a reader missed a wake-up, its cursor differs from the number of the session's newest
+event. One query returns this number for many sessions. A session that is missing from the result is no longer live.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ async def _check() -> None:
 
 
 async def _check_batch(sessions: Sequence[str]) -> None:
-    """Make each reader read the log if its cursor differs from the session's last number."""
+    """Make each reader read the log if its cursor differs from the number of the session's newest event."""
     newest = await in_database_thread(newest_numbers)(sessions)
     for session_id in sessions:
         for reader in READERS.of(session_id):

@@ -1,4 +1,4 @@
-"""Limits on the connections and requests of each client, and the answers that refuse more.
+"""Limits on the connections and requests of each client, and the responses that refuse more.
 
 Without a gateway, the TCP connections of each client network are counted. Behind a gateway, all connections come from
 the gateway, so the open requests and WebSockets of each client network are counted instead.
@@ -19,14 +19,14 @@ from media.tally import Tally
 from sbe_enabler.middleware import correlator_or_new
 
 SERVER_NAME = "sbe-enabler"
-# File descriptors for the database, Redis and files, which connections must not use up.
+# The number of file descriptors that are kept for the database, Redis and files, and not used for connections.
 _RESERVED_DESCRIPTORS = 256
 _MOST_DESCRIPTORS = 65536
-# A refused client has this long to read the answer before its connection is closed.
+# A refused client has this many seconds to read the response before its connection is closed.
 LINGER_SECONDS = 2.0
 # The kernel's send buffer for each connection. By default it grows up to 4 MiB for a client that does not read.
 SEND_BUFFER_BYTES = 256 * 1024
-# While the rest of a body arrives, this much is kept in memory. A longer body is kept in a file.
+# The most bytes of a body that are kept in memory until the body is complete. A longer body is kept in a file.
 BODY_BYTES_IN_MEMORY = 64 * 1024
 # Django parses a Content-Type in time quadratic to its length, before it authenticates the request.
 CONTENT_TYPE_LIMIT = 256
@@ -35,7 +35,8 @@ CONTENT_TYPE_LIMIT = 256
 _MOST_PIECES = 1024
 _PIECE_BYTES = 256
 # A WebSocket client may send a burst of _WEB_SOCKET_BYTES, and then that many bytes per _WEB_SOCKET_SECONDS. Clients
-# only answer heartbeats. Each frame costs processor time. Each ping costs an answer that waits until the client reads.
+# only echo heartbeats. The bound is needed because each frame costs processor time, and the pong for each ping stays in
+# memory until the client reads it.
 _WEB_SOCKET_BYTES = 64 * 1024
 _WEB_SOCKET_SECONDS = 15.0
 _RETRY_SECONDS = 5
@@ -72,11 +73,11 @@ class Slots:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits that differ between servers. The constants of this module apply to all servers."""
+    """The limits that a server takes from its settings. The other limits are constants of this module."""
 
     # One slot per TCP connection.
     slots: Slots
-    # The time in which a request must arrive, and the time in which its answer must then be read.
+    # The time in which a request must arrive. The client must then read its response within the same time.
     request_seconds: float
 
 
@@ -91,7 +92,7 @@ def web_socket_allowance() -> Allowance:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise this process's limit of open files as far as the system allows; return how many may be connections."""
+    """Raise this process's limit of open files as far as the system allows; return how many connections may use."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -135,7 +136,7 @@ async def refuse(scope: Scope, send: Send, detail: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-# Each of these functions returns the bytes of a whole answer, after which the connection closes.
+# Each of these functions returns the bytes of a whole response, after which the connection closes.
 
 
 def too_many_connections() -> bytes:

@@ -1,6 +1,6 @@
 """The public OpenAPI description.
 
-A process generates it once per format, because this takes longer than serving many other requests.
+A process generates it once per format, because generating it takes longer than serving many other requests.
 """
 
 import threading

@@ -32,7 +32,7 @@ class SupportDesk(admin.AdminSite):
     site_title = "SBE Enabler"
     index_title = "Support desk"
     index_template = "admin/desk.html"
-    # The site has few lists, and they need the width.
+    # The site has few lists, and they need the width that the sidebar would take.
     enable_nav_sidebar = False
 
     def admin_view(self, view: _View, cacheable: bool = False) -> Any:

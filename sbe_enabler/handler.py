@@ -1,10 +1,10 @@
-"""Serve sync views in one hop between threads.
+"""Serve sync views with a single switch from the event loop to a thread.
 
 Django's ASGI handler gives each request a new thread and a new database connection. Around each middleware it switches
 between that thread and the event loop. These switches cost more than a view of a few milliseconds.
 
 Here a fixed number of threads keep their database connections open. One of them runs the middleware and the view of a
-request, and returns the answer. Async views wait for a long time, so Django's own handler serves them.
+request, and returns the response. Async views wait for a long time, so Django's own handler serves them.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -54,7 +54,7 @@ class SyncHandler(ASGIHandler):
             await self.send_response(response, send)
 
     def _respond(self, scope: dict[str, Any], body: IO[bytes]) -> HttpResponseBase:
-        """Return the complete answer. Runs in a thread of the pool."""
+        """Return the complete response. Runs in a thread of the pool."""
         set_script_prefix(get_script_prefix(scope))
         request_started.send(sender=type(self), scope=scope)
         trust_busy_connection()
@@ -88,7 +88,7 @@ class HashingHandler(SyncHandler):
 
 
 def _busy() -> HttpResponse:
-    """Return the answer to a login when too many logins wait."""
+    """Return the response to a login when too many logins wait."""
     text = "Too many logins at the same time. Try again in a few seconds."
     return HttpResponse(text, status=429, headers={"Retry-After": "5"}, content_type="text/plain")
 

@@ -17,7 +17,7 @@ from sbe_enabler import __version__
 
 logger = logging.getLogger(__name__)
 
-# How long to wait for each answer.
+# How long to wait for the database and for the channel layer.
 _TIMEOUT_SECONDS = 2.0
 
 T = TypeVar("T")

@@ -28,7 +28,7 @@ def require_database() -> None:
     with database_errors_in_one_line():
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    # From now on, the process uses the database only in other threads.
+    # From now on, the process uses the database only in other threads, which have their own connections.
     connection.close()
     if missing:
         raise CommandError("The database lacks migrations of this version: run `manage.py migrate` first.")

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 # After SIGTERM, requests may finish within this time. A long poll is cancelled, and the client resumes at its cursor.
 _GRACE_SECONDS = 3
-# RFC 6455 section 7.4.1.
+# The close code of a server that shuts down (RFC 6455 section 7.4.1).
 _GOING_AWAY = 1001
 _LONGEST_BACK_OFF = 30.0
 

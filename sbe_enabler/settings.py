@@ -283,7 +283,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-# This is the warning that axes needs a cache that all processes share. Here each process counts its own failed logins.
+# axes.W001 warns that axes needs a cache that all processes share. Here each process counts its own failed logins.
 SILENCED_SYSTEM_CHECKS = ["axes.W001"]
 
 # --- Media: the focus ---------------------------------------------------------------------------------------
@@ -360,9 +360,10 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.one_of("SBE_LOG_LEVEL", "INFO", _LOG_LEVELS)},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
-        # Refusals are normal answers, but Django would log each one as a warning.
+        # Refusals are normal responses, but Django would log each one as a warning.
         "django.request": {"level": "ERROR"},
-        # At a lower level, any client could fill the log with tracebacks, by a wrong host or too many parameters.
+        # At a lower level, any client could fill the log: each request with a wrong host or too many parameters would
+        # add a traceback.
         "django.security": {"level": "CRITICAL"},
         "daphne": {"level": "WARNING"},
         "twisted": {"level": "WARNING"},

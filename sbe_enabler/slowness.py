@@ -7,8 +7,8 @@ Without that setting, nothing here runs. The phases of a request add up to its t
 - `lock`: another transaction holds SQLite's write lock, or rows that PostgreSQL must lock.
 - `commit`: the database writes. SQLite sometimes also copies its log into the database file.
 - `view`: everything else in the thread, including all other statements.
-- `answer`: the answer waits for the event loop.
-- `send`: the event loop writes the answer.
+- `answer`: the response waits for the event loop.
+- `send`: the event loop writes the response.
 
 More columns, some of which overlap with the phases:
 
@@ -48,7 +48,7 @@ _IN_THREAD = ("lock", "commit", "view")
 _TICK_SECONDS = 0.01
 # A smaller delay of the event loop is not counted.
 _LATE_SECONDS = 0.002
-# How many pauses are kept. If a request has more pauses than that, the log reports too little for it.
+# How many pauses are kept. If a request has more pauses than that, its `gc` or `late` is too low.
 _MOST_PAUSES = 1000
 _thread = threading.local()
 
@@ -98,7 +98,7 @@ class Timing:
         self._phase, self._last = "body", _read_clocks()
         self.began_at = self.ended_at = self._last.at
         self.committed = 0.0
-        # The status and the correlator.
+        # The status of the response and the correlator, for the log.
         self.answer = "- -"
         self._spent = {phase: [0.0, 0.0, 0.0] for phase in PHASES}
 
@@ -187,7 +187,7 @@ class TimedHandler(SyncHandler):
         return body
 
     def _respond(self, scope: dict[str, Any], body: IO[bytes]) -> HttpResponseBase:
-        """Return the complete answer."""
+        """Return the complete response."""
         timing = _timing.get()
         timing.enter("view")
         with _timed_database(timing):
@@ -196,7 +196,7 @@ class TimedHandler(SyncHandler):
         return response
 
     async def send_response(self, response: HttpResponseBase, send: Send) -> None:
-        """Send the answer."""
+        """Send the response."""
         timing = _timing.get()
         timing.enter("send")
         timing.answer = f"{response.status_code} {response.get('x-correlator', '-')}"

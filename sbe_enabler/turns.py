@@ -1,8 +1,8 @@
 """Serve a few requests of each client network at a time, so that a flood of requests delays only its sender.
 
-All requests share one event loop and a few database threads, in the order of their arrival. Without turns, a client
-with hundreds of connections could fill that queue. Here the server serves at most two requests per database thread at
-a time for each client network, enough to keep every thread busy. The network's other requests wait outside the queue.
+All requests wait for one event loop and a few database threads, in the order of their arrival. Without turns, a client
+with hundreds of connections could make all other clients wait. Here each client network has at most two requests per
+database thread served at a time, enough to keep every thread busy. Its other requests wait for their turns.
 
 Handshakes of WebSockets take turns too. The turn of a request for events ends when the request has read the log and
 only waits.
@@ -19,10 +19,10 @@ from events.authentication import network_of
 from events.turns import END_TURN
 from sbe_enabler.connections import Application, Receive, Scope, Send, refuse
 
-# The most requests in a queue, served or waiting. The limit on connections does not bound their number: a request stays
-# in its queue for some seconds after its client has disconnected.
+# The most requests of one queue (see `Queue`), served or waiting. The limit on connections does not bound their number:
+# a request stays in its queue for some seconds after its client has disconnected.
 _MOST_WANTED = 512
-# A streamed response takes as long as its client needs to read it. Its turn ends after this many seconds at the latest.
+# A streamed response lasts until its client has read it. The turn of its request ends after at most this many seconds.
 _LONGEST_ANSWER = 1.0
 _TOO_MANY = "Too many requests from this address at the same time."
 
@@ -51,7 +51,7 @@ class InTurns:
         return len(self._turns)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request when its turn comes. The turn ends with the answer, or sooner if the client is slow."""
+        """Serve one request in its turn. The turn ends with the response, or sooner if the client is slow."""
         address, _ = scope.get("client") or ("", 0)
         queue = (network_of(address), _needs_threads(scope["path"]))
         if queue in self._turns and self._turns[queue].wanted >= _MOST_WANTED:
@@ -94,7 +94,7 @@ class _Turn:
             del self._all[self._queue]
 
     def sender(self, send: Send) -> Send:
-        """Return a function that sends the answer. For an answer in parts, it also limits the duration of the turn."""
+        """Return a function that sends the response, and limits the turn's duration if the response is streamed."""
 
         async def send_in_turn(message: Mapping[str, Any]) -> None:
             if not self._is_limited and (message.get("more_body") or message["type"] == "websocket.accept"):
@@ -102,14 +102,14 @@ class _Turn:
                 asyncio.get_running_loop().call_later(_LONGEST_ANSWER, self.end)
             await send(message)
             if message["type"] == "websocket.close":
-                # The application continues to wait until the client closes too.
+                # End the turn now: the application runs on until the client has closed the WebSocket too.
                 self.end()
 
         return send_in_turn
 
 
 def _needs_threads(path: str) -> bool:
-    """Tell whether a request needs a database thread. Requests that need none have a separate queue.
+    """Tell whether a request needs a database thread. Other requests have a separate queue.
 
     While the database hangs, `/healthz` must not wait for requests that wait for the database.
     """

@@ -1,4 +1,4 @@
-"""All URLs of the service, and the answers to requests that match no URL."""
+"""All URLs of the service, and the responses to requests that match no URL."""
 
 import sys
 

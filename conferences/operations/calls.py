@@ -71,7 +71,8 @@ class MoveRefusal(StrEnum):
     WINDOW_OVER = "window-over"
 
 
-# The reason in `invitation-cancelled`, by the reason why the participant left. Otherwise it is `caller-cancelled`.
+# Maps the reason why a participant left to the reason in `invitation-cancelled`. For any other reason, that event says
+# `caller-cancelled`.
 _CANCEL_REASONS = {
     LeftReason.DECLINED: CancelReason.DECLINED_ELSEWHERE,
     LeftReason.NO_ANSWER: CancelReason.NO_ANSWER,
@@ -179,7 +180,7 @@ def _place(conference: Conference, now: datetime) -> None:
 def begin_ringing(locked: LockedConference) -> None:
     """Ring all invited participants, for the full ringing time from now.
 
-    Invitations that do not ring do not count towards the quota of the callee, so an invited user may be busy by now.
+    Until now, these invitations did not count towards the quota of the invited users, so a user may be busy by now.
     Such a user's participant leaves at once, as if nobody had answered. Call this function with the invited users
     locked (`users.lock_guests`).
     """
@@ -194,7 +195,7 @@ def begin_ringing(locked: LockedConference) -> None:
 
 
 def _end_unheard_invitation(locked: LockedConference, participant: Participant) -> None:
-    """Remove an invited participant that did not ring. Its devices and the focus do not know it, and get no notice."""
+    """Remove an invited participant that did not ring. Its devices and the focus do not know of it and are not told."""
     continues = locked.continues_without(participant)
     locked.record_leave(participant, LeftReason.NO_ANSWER)
     locked.tell_all(ParticipantLeft(participant=wire.participant(participant), reason=LeftReason.NO_ANSWER))
@@ -243,7 +244,7 @@ def _call_to(locked: LockedConference, participant: Participant) -> Modification
 # --- Answering --------------------------------------------------------------------------------------------
 
 
-# Called by a device of an invited or moving user, or by anybody in an open conference. Events go to everybody.
+# Called by a device of an invited or moving user or, if the conference is open, by any session. Events go to everybody.
 @transaction.atomic(savepoint=False)
 def answer_conference(
     *,
@@ -297,7 +298,7 @@ def answer_conference(
 
 
 def _conferences_to_lock(session: Session, conference_id: str, *, now: datetime) -> set[str]:
-    """Return the IDs of the conference that the session answers and of its user's own calls, which may end.
+    """Return the IDs of the conference to answer, and of the user's own unanswered calls, which may end.
 
     If the answered conference is open and does not ring yet, lock its guests: the answer makes the conference ring.
     """
@@ -371,7 +372,10 @@ def _answer_call(
     description: ValidatedSdp,
     reading: OfferReading,
 ) -> Outcome:
-    """Join as an invited, new or returning participant. The first participant that joins opens the conference."""
+    """Join as an invited, new or returning participant.
+
+    The first answer takes the conference from `invitation-sent` to `session-open`.
+    """
     opens, rang = locked.conference.state == ConferenceState.INVITATION_SENT, locked.rings
     call = _call_to(locked, participant)
     description = _as_type(description, "answer" if call else "offer")
@@ -412,7 +416,7 @@ def _answer_move(
     locked.advance_participant(participant, Action.ANSWER)
     participant.session = session
     participant.sdp_origin = participant.ice_ufrag = participant.directions = ""
-    # The device that the participant has left gets the event as well.
+    # The previous device gets the event as well.
     event = ParticipantMoved(participant=wire.participant(participant))
     locked.tell(left_device, event)
     locked.tell_all(event, but=[participant])
@@ -456,7 +460,7 @@ def _own_participant(locked: LockedConference, session: Session) -> Participant:
 
     1. the participant that has joined with the session;
     2. a participant that rings, or will ring, for the session;
-    3. a missed participant (`missed_participant`) that is newer than all participants of the session, which have left;
+    3. if all participants of the session have left: a missed participant (`missed_participant`) newer than all of them;
     4. the participant of the session (`participant_of`).
     """
     if present := locked.joined_participant(session) or next(_awaiting(locked, session), None):
@@ -486,7 +490,7 @@ def _begin_move(locked: LockedConference, participant: Participant) -> Ending:
 
     :raises UnauthenticatedError: when the session has ended since its request was authenticated. In that case
         `end_session` removes its participants.
-    :raises ParticipantMovingError: when the other side is moving, too.
+    :raises ParticipantMovingError: when the other side is already moving.
     """
     require_live(participant.session, now=locked.now)
     devices = locked.devices(participant)
@@ -554,7 +558,7 @@ def _stop_ringing(
 def _cancel_pending(locked: LockedConference, participant: Participant) -> None:
     """Cancel the pending offers from and to a participant that leaves its device, and tell the other side.
 
-    For the offer of a call, no `mod-cancelled` is sent, because the events of the call are enough.
+    No `mod-cancelled` is sent for the offer of a call, because the other side gets other events about the call.
     """
     for modification in list(locked.pending):
         if participant.pk in {modification.offered_by_id, modification.offered_to_id}:

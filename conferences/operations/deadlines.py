@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 Job = Callable[[], None]
 Step = Callable[[LockedConference], None]
 
-# The most deadlines of each kind that one pass finds. With more, deadlines that become due during the pass would wait
-# longer. With fewer, two timekeepers would often work on the same conferences.
+# The most deadlines of each kind that one pass finds. With a larger number, deadlines that become due during the pass
+# would wait longer. With a smaller number, two timekeepers would often work on the same conferences.
 BATCH = 400
-# How many conferences are read together. With more, the first of them would wait longer.
+# How many conferences are read together. With a larger number, the first of them would be settled later.
 _READ_TOGETHER = 50
 
 
@@ -115,7 +115,7 @@ def _next_deadlines() -> QuerySet[Session, Any]:
 
 
 def _earliest(rows: QuerySet[Any], at: str) -> Subquery:
-    """Return a column's earliest value. SQLite uses a partial index only if the query repeats its condition."""
+    """Return a column's earliest value. SQLite uses a partial index only if the query repeats the index's condition."""
     return Subquery(rows.filter(**{f"{at}__isnull": False}).order_by(at).values(at)[:1])
 
 

@@ -43,8 +43,8 @@ _NO_RESULT = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The focus could not serve t
 def settle_task(*, task_id: int, result: Result, now: datetime) -> None:
     """Apply the result of a task and delete the task. Applying the result again changes nothing.
 
-    An answer accepts the participant's offer, and a refusal rejects it. Each offer of the focus becomes pending, except
-    those that are out of date (`_send_offers`).
+    An answer accepts the participant's offer, and a refusal rejects it. Each offer of the focus in the result becomes
+    pending, except those that are out of date (`_send_offers`).
     """
     task = tasks.find(task_id)
     if task is not None:
@@ -81,7 +81,8 @@ def _settle_offer(locked: LockedConference, asked: OfferTask, offer: Description
     """Settle a participant's offer to the focus, unless it was cancelled or has expired in the meantime.
 
     The node may have built a new leg for the offer (RFC 8842 section 3.1). In this case `restart` is set, so that
-    `leg_lost` accepts a report about that leg. A refused hold leaves an armed move armed: a move needs no consent.
+    `leg_lost` accepts a report about that leg. If the focus refuses a hold that armed a move, the
+    move stays armed: it does not need an accepted hold.
     """
     modification = next((each for each in locked.pending if each.pk == asked.mod_id), None)
     if modification is None:
@@ -118,8 +119,9 @@ def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: R
 def _expect_legs(locked: LockedConference, participants: Collection[str]) -> bool:
     """Set the deadline of `expect_leg` for these participants, unless they have one. Return whether any was set.
 
-    The deadline is needed because the node watches only legs. A participant has no leg if the node could not rebuild
-    the leg. It also has none if its offer was cancelled while the focus answered the offer with a new leg.
+    The deadline is needed because a node reports only the loss of existing legs. A participant has no leg if the node
+    could not rebuild it. The participant also has none if its offer was cancelled while the focus answered the offer
+    with a new leg.
     """
     expected = [each for each in locked.joined if each.pk in participants and each.connect_until is None]
     for participant in expected:
@@ -205,7 +207,7 @@ def connection_changed(*, conference_id: str, participant_id: str, connection: C
 
 
 def _tell_ephemeral(conference_id: str, by: Assignment, event: EphemeralEvent) -> None:
-    """Send an event to all participants that have joined a conference, if the reporting node still serves it."""
+    """If the reporting node still serves the conference, send an event to all participants that have joined."""
     served = Q(conference__media_node=by.node, conference__generation=by.generation)
     joined = Participant.objects.joined().filter(served, conference=conference_id)
     sessions = [str(pk) for pk in joined.values_list("session", flat=True)]

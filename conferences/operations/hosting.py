@@ -21,7 +21,7 @@ from events.models import Session
 logger = logging.getLogger(__name__)
 
 
-# Called by the host. Events go to the devices of the invited user, and everybody else.
+# Called by the host. Events go to the devices of the invited user, and to everybody else in the conference.
 @transaction.atomic(savepoint=False)
 def invite_participant(
     *, session: Session, conference_id: str, to: str, now: datetime

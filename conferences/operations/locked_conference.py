@@ -65,8 +65,9 @@ class LockedConference:
     stays: list[Stay] = field(default_factory=list)
     # The live sessions of the users of ringing participants, by participant ID, if they were read ahead.
     devices_ahead: Mapping[str, list[Session]] = field(default_factory=dict)
-    # The task for the focus (None: at most an update), and the modification that the next offers of the focus announce.
+    # The task for the focus. If it is None, `save` writes an `UpdateTask` if the focus must know of a change.
     focus_task: Task | None = None
+    # The modification that the next offers of the focus announce.
     cause: Cause | None = None
 
     def __post_init__(self) -> None:
@@ -104,7 +105,7 @@ class LockedConference:
         return Participant.objects.unlisted().filter(conference=self.conference)
 
     def involves(self, session: Session) -> bool:
-        """Tell whether the session, or its user, takes or took part."""
+        """Tell whether the session, or its user on another device, takes or took part."""
         if any(participant.session_id == session.pk or session.owns(participant) for participant in self.participants):
             return True
         return self.conference.unlisted > 0 and Conference.objects.concerning(session, self.conference.pk).exists()
@@ -127,11 +128,11 @@ class LockedConference:
         return missed[-1] if missed else self._load(self._unlisted.missed_by(session, self.conference))
 
     def participants_of(self, session: Session) -> list[Participant]:
-        """Return the loaded participants of the session, present or left."""
+        """Return those loaded participants that use, or last used, the session."""
         return [each for each in (*self.participants, *self.unlisted) if each.session_id == session.pk]
 
     def joined_participant(self, session: Session) -> Participant | None:
-        """Return the participant that has joined at the session, if there is one."""
+        """Return the participant that has joined with the session, if there is one."""
         return next((each for each in self.participants_of(session) if each.is_joined), None)
 
     def returnable_participant(self, session: Session) -> Participant | None:
@@ -140,7 +141,7 @@ class LockedConference:
         return self.participant(best.pk) if best else None
 
     def directions_of(self, session: Session) -> str:
-        """Return the directions that the session's media had when last off hold; empty if it has not joined."""
+        """Return the directions of the session's media when last off hold; empty if the session has not joined."""
         participant = self.joined_participant(session)
         return participant.directions if participant else ""
 
@@ -156,7 +157,7 @@ class LockedConference:
 
     @property
     def joined_or_moving(self) -> list[Participant]:
-        """The participants that are in the conference with a device, or are moving between two."""
+        """The participants that are in the conference with a device, or are moving between two devices."""
         return [each for each in self.participants if each.is_joined or each.state == ParticipantState.MOVING]
 
     def others(self, participant: Participant) -> list[Participant]:
@@ -164,7 +165,7 @@ class LockedConference:
         return [other for other in self.present if other is not participant]
 
     def side(self, participant_id: str | None) -> Participant | None:
-        """Return the side of a modification with this ID: a participant, or the focus (None)."""
+        """Return one side of a modification: the participant with this ID, or None for the focus."""
         return None if participant_id is None else self.participant(participant_id)
 
     def other_side(self, participant: Participant) -> Participant | None:
@@ -193,7 +194,7 @@ class LockedConference:
         """Whether invitations ring.
 
         In `focus`, they ring once the focus has accepted the host's offer, or somebody has answered. A conference that
-        rings never becomes silent again. `ConferenceQuerySet.silent` is the same rule in SQL.
+        rings never becomes silent again. `ConferenceQuerySet.silent` is the opposite rule in SQL.
         """
         is_unanswered = self.conference.state == ConferenceState.INVITATION_SENT
         return not (self.has_focus and is_unanswered and self.host.sdp_origin == "")
@@ -224,7 +225,7 @@ class LockedConference:
     ) -> dict[str, list[Session]]:
         """Return the `devices` of each participant by its ID, in one query.
 
-        :param live: the live sessions of the participants' users, if they are known. They save the query.
+        :param live: the live sessions of the participants' users, if they are known. Then no query is made.
         """
         if not participants:
             return {}
@@ -247,7 +248,10 @@ class LockedConference:
         return _DEVICES[tuple(user)].objects(now=self.now, **user) if user else []
 
     def rings_until(self) -> datetime:
-        """Return when an invitation made now ends. If it does not ring yet, add time for the host's first offer."""
+        """Return when an invitation made now ends.
+
+        If invitations do not ring yet, this adds the time in which the focus must accept the host's first offer.
+        """
         wait = timedelta() if self.rings else timedelta(seconds=LOST_SECONDS)
         return self.now + wait + settings.RING_DURATION
 
@@ -270,7 +274,7 @@ class LockedConference:
     def advance(self, action: Action) -> None:
         """Take the conference through a transition.
 
-        :raises RefusalError: when the action is illegal in the current state, as in all methods that take an action.
+        :raises RefusalError: when the action is illegal in the current state. All methods that take an action do this.
         """
         self.conference.state = decide(ConferenceState(self.conference.state), action)
 
@@ -304,7 +308,10 @@ class LockedConference:
         self.conference.ended_at, self.conference.ended_reason = self.now, reason
 
     def _unlist_oldest(self) -> None:
-        """Unlist the participants that left before the last `MAX_LISTED_LEFT`, at most `MAX_LISTED_LEFT` at a time."""
+        """Keep the last `MAX_LISTED_LEFT` participants that left, and unlist those that left before them.
+
+        Each call unlists at most `MAX_LISTED_LEFT` participants.
+        """
         left = [each for each in self.participants if each.has_left]
         left.sort(key=lambda each: (each.left_at or self.now, each.position))
         for participant in left[:-MAX_LISTED_LEFT][:MAX_LISTED_LEFT]:
@@ -354,7 +361,7 @@ class LockedConference:
         return wire.conference(self.conference, self.participants, self.pending)
 
     def tell(self, receiver: Participant | Session | None, event: StoredEvent) -> None:
-        """Queue an event for a session, or for the device of a participant. Without a device, do nothing."""
+        """Queue an event for a session or a participant's device. Do nothing if the participant has no device."""
         session_id = receiver.pk if isinstance(receiver, Session) else receiver.session_id if receiver else None
         if session_id is not None:
             self.messages.append(log.Message(session_id, self.conference.pk, event))
@@ -373,11 +380,11 @@ class LockedConference:
     # --- Asking the focus ---------------------------------------------------------------------------------
 
     def ask_focus(self, task: Task) -> None:
-        """Set the task that `save` writes for the focus. This task replaces one that was set earlier."""
+        """Set the task that `save` writes for the focus. It replaces a task that was set earlier."""
         self.focus_task = task
 
     def set_cause(self, modification: Modification | None, kind: ModificationKind = ModificationKind.SYNC) -> None:
-        """Set the cause of the next offers of the focus (a modification or None), and the kind of these offers."""
+        """Set the modification that the next offers of the focus announce (or None), and the kind of these offers."""
         self.cause = Cause(modification.pk if modification else None, OfferKind(kind))
 
     def _view(self) -> tuple[ParticipantView, ...]:
@@ -401,7 +408,7 @@ class LockedConference:
         save_together([self])
 
     def write(self) -> None:
-        """Write what has changed, except the events."""
+        """Write all changes, but do not append the queued events."""
         self.conference.version += 1
         statements.update([self.conference], {"state", "ended_at", "ended_reason", "version", "unlisted"})
         self._save_participants()
@@ -427,7 +434,7 @@ class LockedConference:
         statements.update(self.settled, {"state", "answer", "restart", "settled_at", "settled_by_id"})
 
     def _save_task(self) -> None:
-        """Write a task if the focus must act or know of a change. One task describes the whole conference."""
+        """Write a task if the focus must act or know of a change. Each task describes the whole conference."""
         view = self._view()
         if self.focus_task is None and view == self._view_before and not any(map(_involves_focus, self.settled)):
             return
@@ -444,8 +451,8 @@ class LockedConference:
 def save_together(all_locked: Sequence[LockedConference]) -> None:
     """Save several conferences and append their events at once. Call it once, at the end of an operation.
 
-    If each conference were appended separately, concurrent transactions could lock the same sessions in different
-    orders and deadlock.
+    If the events of each conference were appended separately, concurrent transactions could lock the same sessions in
+    different orders and deadlock.
     """
     for locked in all_locked:
         locked.write()

@@ -29,12 +29,15 @@ from events.statements import Prepared
 
 @dataclass(frozen=True)
 class Reading:
-    """A conference's rows, read without its lock. They are valid if the locked conference still has this version."""
+    """A conference's rows, read without its lock.
+
+    The rows are valid only if the conference still has this version once it is locked.
+    """
 
     version: int
     participants: list[Participant]
     pending: list[Modification]
-    # The devices of ringing participants, by participant ID. If such a device registers, the version changes too.
+    # The devices of ringing participants, by participant ID. A new device of theirs also changes the version.
     devices: dict[str, list[Session]] = field(default_factory=dict)
 
 
@@ -51,7 +54,7 @@ class ReadAhead:
         self._lock = threading.Lock()
 
     def take(self, conference_id: str) -> Reading | None:
-        """Return the reading of a conference, but only once, because operations change its rows. Then return None."""
+        """Return the reading of a conference. Return it only once, because operations change its rows; then None."""
         with self._lock:
             if self._readings is None:
                 self._readings = _read(self._conference_ids, self._now)
@@ -59,7 +62,10 @@ class ReadAhead:
 
 
 def _read(conference_ids: Collection[str], now: datetime) -> dict[str, Reading]:
-    """Read the versions of conferences, then their rows. If a row changes later, the version under the lock differs."""
+    """Read the versions of conferences, then their rows.
+
+    If a row changes after that, `lock` finds another version and does not use the reading.
+    """
     versions = Conference.objects.filter(pk__in=conference_ids).order_by().values_list("pk", "version")
     readings = {pk: Reading(version, [], []) for pk, version in versions}
     for participant in Participant.objects.listed().filter(conference__in=[*readings]).select_related("session"):
@@ -87,7 +93,7 @@ def lock(
 ) -> LockedConference:
     """Lock a conference until the end of the transaction and load it.
 
-    :param skip_locked: whether to skip a conference that another transaction has locked. SQLite cannot skip.
+    :param skip_locked: whether to skip a conference that another transaction has locked. SQLite always waits.
     :param reading: rows to use if the conference has not changed since they were read.
     :raises NotFoundError: when the conference does not exist, or it was skipped.
     """
@@ -175,9 +181,9 @@ def etag(conference: Conference) -> str:
 def require_still_live(session: Session, *, now: datetime) -> None:
     """Require that a session has not ended since its request was authenticated.
 
-    An operation that assigns this session to a participant calls this function last. The lock on the session's row
-    keeps the session from ending before the transaction does, so `end_session` finds the participant. This lock does
-    not conflict with the locks of `log.append`.
+    An operation that assigns this session to a participant calls this function last. It locks the session's row until
+    the transaction ends. Until then the session cannot end, so `end_session` later finds the participant. This lock
+    does not conflict with the locks of `log.append`.
 
     :raises UnauthenticatedError: when the session has ended.
     """
@@ -190,7 +196,7 @@ def require_still_live(session: Session, *, now: datetime) -> None:
 def require_live(session: Session | None, *, now: datetime) -> None:
     """Require that a loaded session has not ended since its request was authenticated.
 
-    :raises UnauthenticatedError: when the session has ended, or is None: a participant without a session.
+    :raises UnauthenticatedError: when the session has ended, or is None because a participant has no session.
     """
     if session is None or not session.is_live(now):
         raise UnauthenticatedError("Your session has ended: register again.")

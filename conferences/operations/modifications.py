@@ -60,7 +60,8 @@ logger = logging.getLogger(__name__)
 
 # The kinds of the first offer that a participant makes from a device.
 _FIRST_OFFERS = {ModificationKind.CALL, ModificationKind.MOVE}
-# When a client may retry an offer to the focus. The focus avoids glare, so a short wait for the settlement is enough.
+# The milliseconds after which a client may retry an offer to the focus. They only give the pending offer time to be
+# settled: the focus itself avoids glare.
 _FOCUS_RETRY_MS = 100
 
 
@@ -91,7 +92,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result for the headers of the HTTP answer: the new state, and the ID of the modification if one was made."""
+    """The result for the headers of the HTTP response: the new state, and the ID of a modification that was made."""
 
     state: str
     modification_id: str | None = None
@@ -112,7 +113,7 @@ def offer_modification(
 
     `initiate-call-hold` also arms a move: a DELETE within the move window begins the move (protocol section 6), even if
     the other side has not accepted the offer. If the focus has refused the host's first offer,
-    `initiate-conference-mod` repeats the call.
+    the host repeats the call with `initiate-conference-mod`.
 
     `views.actions` has already checked the offer's directions (`RULES`).
     """
@@ -127,7 +128,7 @@ def offer_modification(
     state = ParticipantState(participant.state)
     next_state = decide(state, effect_of(kind, state) if initiation is Initiation.CALL_HOLD else EFFECTS[kind])
     if next_state == ParticipantState.ON_HOLD:
-        # This also applies to a participant that is on hold and modifies its media.
+        # This check also applies to a participant that is on hold and modifies its media.
         require_direction(offer, DirectionRule.HOLD)
     receiver = locked.other_side(participant)
     require_free_pair(locked, participant, receiver)
@@ -203,7 +204,7 @@ def send_offer(
 
 
 def announced_kind(kind: ModificationKind) -> ModificationKind:
-    """Return the kind of the offers with which the focus announces a modification to the other participants."""
+    """Return the kind of the offers by which the focus announces a modification of this kind to other participants."""
     return ModificationKind.SYNC if kind in {ModificationKind.CALL, ModificationKind.MOD} else kind
 
 
@@ -290,15 +291,16 @@ def record_answer(
     locked.settle(modification, Action.ACCEPT, by)
     record_offer(locked, modification, offer)
     _record_description(by, answer.content)
-    # The other side chose the directions of an answer to the focus or to a hold. A resume need not restore them.
+    # Do not record the directions of an answer to the focus or to a hold. The other side chose them, so a resume need
+    # not restore them.
     if not locked.has_focus and by.state != ParticipantState.ON_HOLD and modification.kind != ModificationKind.HOLD:
         by.directions = directions_of(answer.content)
 
 
 def record_offer(locked: LockedConference, modification: Modification, offer: Description) -> None:
-    """Record an accepted offer as the last description of its initiator's leg. For the focus, do nothing.
+    """Record an accepted offer as the last description of its initiator's leg. Do nothing if the focus made the offer.
 
-    An offer to hold, or an offer made on hold, leaves the recorded directions as they are: a resume restores them.
+    An offer to hold, or an offer made on hold, does not change the recorded directions: a resume restores those.
     """
     initiator = locked.side(modification.offered_by_id)
     if initiator is None:
@@ -396,7 +398,7 @@ def report_failed_offer(locked: LockedConference, modification: Modification) ->
 def tell_cause(
     locked: LockedConference, modification: Modification, participant: Participant, refusal: Refusal | None = None
 ) -> None:
-    """`participant` did not follow an offer of the focus: tell the participant whose modification caused the offer."""
+    """Tell the participant whose modification caused an offer of the focus that `participant` did not accept it."""
     cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
     initiator = locked.side(cause.offered_by_id) if cause else None
     if (
@@ -418,7 +420,10 @@ def rejected(
     refusal: Refusal | None = None,
     participant: ParticipantShape | Absent = ABSENT,
 ) -> ModRejected:
-    """Return the event about a rejection by a participant, or by the focus (None), which gives a reason (`refusal`)."""
+    """Return the event about a rejection by a participant or, if `by` is None, by the focus.
+
+    `refusal` is the reason that the focus gives.
+    """
     return ModRejected(
         mod_id=modification.pk,
         kind=ModificationKind(modification.kind),
@@ -430,12 +435,12 @@ def rejected(
 
 
 def cancelled(modification: Modification, *, by: Participant | None) -> ModCancelled:
-    """Return the event about a cancelled offer. `by` cancelled it, left or moved. None means the focus."""
+    """Return the event about a cancelled offer. The participant `by` cancelled it, left or moved; None is the focus."""
     return ModCancelled(mod_id=modification.pk, kind=ModificationKind(modification.kind), from_=wire.origin(by))
 
 
 def disarm_move(locked: LockedConference, participant: Participant, modification: Modification) -> None:
-    """Disarm a participant's move if the cancelled offer was its hold."""
+    """Disarm a participant's move if the modification that it has cancelled is a hold."""
     if modification.kind == ModificationKind.HOLD:
         locked.advance_move(participant, Action.DISARM)
 

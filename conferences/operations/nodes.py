@@ -20,7 +20,8 @@ from media.models import MediaNode
 
 logger = logging.getLogger(__name__)
 
-# Building a leg takes time. So a heartbeat may miss the legs of conferences placed this long before the heartbeat.
+# Building a leg takes time. So a heartbeat may not yet count the legs of a conference that was placed less than
+# this long before it.
 _UNCOUNTED = timedelta(seconds=2)
 # The estimated number of legs that a newly placed conference adds to its node: its first two.
 _LEGS_OF_CONFERENCE = 2
@@ -35,8 +36,8 @@ class NoNodeError(Exception):
 def place(conference: Conference, *, now: datetime) -> None:
     """Choose the live node with the fewest legs for a conference. The caller saves the row in the same transaction.
 
-    The number of legs that a node reports is as old as its heartbeat. The query adds the conferences placed since
-    then, so a burst spreads over all nodes.
+    The number of legs that a node reports is as old as its heartbeat. The query adds legs for each conference placed
+    since then, so a burst of new conferences spreads over all nodes.
 
     :raises NoNodeError: when no node is alive.
     """
@@ -62,7 +63,7 @@ ADOPTIONS_PER_PASS = 10
 
 
 def adopt_orphans(*, now: datetime, watched: timedelta) -> int:
-    """Move a few conferences whose node is gone to live nodes. Return how many were tried.
+    """Move a few conferences whose node is gone to live nodes. Return how many moves were tried.
 
     A node is gone when it has retired, or when it was silent for `MEDIA_NODE_PATIENCE`. The caller must have watched
     the node for all of that time. Several callers may do this at the same time: each moves different conferences.
@@ -148,7 +149,8 @@ def _withdraw(locked: LockedConference, modification: Modification) -> None:
 def _restart(locked: LockedConference, participant: Participant) -> Restart | None:
     """Return what the new node needs to rebuild a participant's leg; None if there never was a leg.
 
-    This is the last accepted exchange: the participant's offer with the answer, or its answer to the focus.
+    It is taken from the last accepted modification: the participant's offer with its answer, or the participant's
+    answer to an offer of the focus.
     """
     settled = locked.conference.modifications.since_join(participant).filter(state=ModificationState.ACCEPTED)
     last = settled.order_by("-settled_at").first()

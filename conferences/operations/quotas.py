@@ -72,7 +72,7 @@ def require_reading(session: Session, modification_id: str, text: str) -> None:
     """Count the characters of a stored offer that is parsed to check an answer against it.
 
     Parsing takes time in proportion to the text, and a client may send any number of wrong answers. The first answer to
-    an offer in a minute is not counted. Otherwise, other users could use up the session's characters by making offers.
+    an offer in a minute is not counted. Otherwise, other users could use up the session's limit by making offers.
 
     :raises RateLimitedError: when too many characters were parsed for the session in the last minute.
     """
@@ -85,7 +85,7 @@ def require_invitations(
 ) -> None:
     """Require that the caller may invite these guests.
 
-    :param guests: invited participants that are not saved yet.
+    :param guests: the participants to invite, not saved yet.
     :param devices: the live sessions of the guests' users.
     :raises TooManyInvitationsError: when the caller's unanswered invitations, or those to one guest, would exceed
         their bound. The latter bound keeps one caller from making a guest busy for other callers.
@@ -121,7 +121,8 @@ def _beyond(
 ) -> list[Participant]:
     """Return the guests whose invitation would exceed the limit on the number of invitations to one user.
 
-    A guest within the limit counts for the guests after it, because several guests may be addresses of the same user.
+    The invitation of a guest within the limit is counted for the guests after it: several guests may be addresses of
+    the same user.
     """
     counted, beyond = [*invitations], []
     for guest, own in zip(guests, names, strict=True):
@@ -144,7 +145,7 @@ def _too_many_invitations(limit: int) -> TooManyInvitationsError:
 
 
 def _names(guests: Sequence[Participant], devices: Sequence[Session]) -> list[frozenset[str]]:
-    """Return the usernames and numbers by which each guest can be called, as far as registered devices show.
+    """Return the usernames and numbers of each guest: those of the invitation and those of its registered devices.
 
     A user with two numbers has three addresses. The bounds apply to all three together.
     """
@@ -157,10 +158,11 @@ def _names(guests: Sequence[Participant], devices: Sequence[Session]) -> list[fr
 
 
 def _unanswered(caller: Session, names: frozenset[str], *, now: datetime) -> list[tuple[bool, str, str]]:
-    """Return the caller's unanswered invitations (True), and the ringing invitations to these names (False).
+    """Return a row for each unanswered invitation of the caller, and for each ringing invitation to these names.
 
-    An invitation that does not ring yet counts only for the caller: the callee does not know of it. Each row holds the
-    invited username and VTN. One query returns all rows; the bounds themselves limit their number.
+    A row begins with True for the first kind and False for the second. The invited username and VTN follow. An
+    invitation that does not ring yet counts only for the caller: the callee does not know of it. One query returns all
+    rows; the bounds themselves limit their number.
     """
     invited = Participant.objects.unanswered(now).invited_by(caller).order_by()
     parts = ((invited, True), (_ringing_to(names, now=now), False))
@@ -169,5 +171,5 @@ def _unanswered(caller: Session, names: frozenset[str], *, now: datetime) -> lis
 
 
 def _ringing_to(names: frozenset[str], *, now: datetime) -> ParticipantQuerySet:
-    """Return the invitations to these names and numbers that ring."""
+    """Return the ringing invitations to these names and numbers."""
     return Participant.objects.unanswered(now).audible().calling_any(names).order_by()

@@ -1,7 +1,8 @@
 """Parse stored descriptions before their conference is locked.
 
-Parsing takes time in proportion to the SDP. Under the lock, other requests would wait for it; on SQLite, all requests
-that write would wait. A stored description never changes, except that its credentials are deleted.
+Parsing takes time in proportion to the SDP. If it happened under the lock, other requests for the conference would
+wait for it; on SQLite, all requests that write would wait. A stored description never changes, except that its
+credentials are deleted.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from media.sdp.description import Description, parse
 
 @dataclass(frozen=True)
 class OfferReading:
-    """Input for checking an answer: the parsed offer, or, if that is scrubbed, the new answer without credentials."""
+    """Input for checking an answer to a modification.
+
+    It holds the parsed offer or, if the modification is settled and scrubbed, the scrubbed form of the answer to check.
+    """
 
     modification_id: str | None = None
     offer: Description | None = None

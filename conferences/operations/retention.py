@@ -23,14 +23,15 @@ from events.models import Event, Session
 from media import tasks
 
 KEPT_ANSWERS_LIFETIME = timedelta(hours=24)
-# No media node executes a task after this time, and a media node that was silent for this time does not come back.
+# No media node executes a task that is older than this, or comes back after it was silent for this time.
 MEDIA_TASKS_LIFETIME = timedelta(hours=24)
-# The most rows of one kind that a transaction deletes. SQLite nests conditions no deeper than 1,000.
+# The most rows of one kind that a transaction deletes. A query may have a condition for each of these rows, and SQLite
+# nests at most 1,000 conditions.
 BATCH = 500
 # The most rows that one step scrubs. Each description may have hundreds of kilobytes.
 SCRUB_BATCH = 50
-# When a participant has left again, scrubbing begins with modifications settled this long before its last scrubbing.
-# The overlap is longer than an operation waits for its lock, so no modification is missed.
+# When a participant leaves again, scrubbing skips modifications that were settled more than this time before its last
+# scrubbing. This time is longer than an operation waits for its lock, so no modification is missed.
 _SCRUB_OVERLAP = timedelta(minutes=5)
 
 # A function that writes a scrubbed row, and returns whether that changed anything.
@@ -76,8 +77,8 @@ def _repeat(kind: str, delete_batch: Callable[[], int]) -> Iterator[tuple[str, i
 def _delete_events(until: datetime) -> Iterator[tuple[str, int]]:
     """Delete the beginning of each log: the events before the log's first event that is younger than `until`.
 
-    If clocks differ, the times in a log are out of order. An old event that follows a younger event must wait: both are
-    deleted when the younger event is due.
+    If clocks differ, the times in a log may be out of order. An old event that follows a younger event must wait: both
+    are deleted when the younger event is due.
     """
     due = Event.objects.filter(at__lte=until).order_by("at", "pk")
     seen: tuple[datetime, int] | None = None
@@ -96,7 +97,10 @@ def _after(due: QuerySet[Event], seen: tuple[datetime, int] | None) -> QuerySet[
 
 
 def _delete_beginnings(oldest: Iterable[Event], until: datetime) -> int:
-    """Delete the logs up to these events, at most `BATCH` rows, but stop in each log before an event after `until`."""
+    """Delete each log up to the last of these events, at most `BATCH` rows.
+
+    Stop in each log before the first event after `until`.
+    """
     last: dict[str, int] = {}
     for event in oldest:
         last[event.session_id] = max(event.seq, last.get(event.session_id, 0))
@@ -162,7 +166,7 @@ def _delete_modifications(ids: list[str]) -> int:
 
 
 def _number_in_batch(conferences: list[str]) -> int:
-    """Return how many conferences, from the first, have at most `BATCH` participants together; at least 1."""
+    """Return how many of the first conferences have at most `BATCH` participants in total, but at least 1."""
     rows = Participant.objects.filter(conference__in=conferences).order_by()
     participants = dict(rows.values_list("conference").annotate(number=Count("pk")))
     total = number = 0
@@ -233,7 +237,7 @@ def _settled_with(participants: Iterable[Participant], side: str) -> QuerySet[Mo
 
 
 def _scrub_in_batches(rows: QuerySet[Any], scrub_row: Callable[[Any], Write]) -> Iterator[tuple[str, int]]:
-    """Scrub and write a batch at each step. The transaction only writes, because scrubbing long texts takes time."""
+    """Scrub and write a batch at each step. Scrubbing long texts takes time, so it happens outside the transaction."""
     ids = list(rows.order_by().values_list("pk", flat=True))
     for start in range(0, len(ids), SCRUB_BATCH):
         writes = [scrub_row(row) for row in rows.model._default_manager.filter(pk__in=ids[start : start + SCRUB_BATCH])]

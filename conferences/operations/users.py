@@ -4,8 +4,8 @@ A call or a move rings the devices that it finds. A device that registers rings 
 the two transactions are concurrent, neither sees the uncommitted rows of the other, and both could find nothing.
 Therefore:
 
-- A call takes an exclusive lock on each identity of the caller and of the called users, as far as registered devices
-  show them.
+- A call takes an exclusive lock on each identity of the caller and of the called users, as far as their registered
+  devices have them.
 - A move takes a shared lock on each identity of its user.
 - A registration takes an exclusive lock on each identity of its user.
 - A conference that begins to ring takes an exclusive lock on each identity of the invited users. Before that, it locks
@@ -59,8 +59,8 @@ def lock_guests(conference_id: str, *, now: datetime) -> None:
 def _with_devices(guests: Iterable[Participant], *, now: datetime) -> list[Participant | Session]:
     """Return the guests and the live sessions of their users. The sessions hold all addresses of each user.
 
-    A session that registers between this query and the locks is missing. Calls to addresses that only this session has
-    are then not counted together with this call.
+    A session that registers between this query and the locks is missing. If it has an address that no other device of
+    its user has, calls to that address are not counted together with this call.
     """
     return [*guests, *Session.objects.live(now).devices_of(guests)]
 
@@ -80,7 +80,7 @@ def lock_move(session: Session, conference_id: str) -> None:
 
 
 def lock_registration(session: Session) -> None:
-    """Keep other transactions from ringing the session's user until this one ends. Call it before any other lock."""
+    """Keep other transactions from ringing the session's user until this one ends. Take this lock before any other."""
     _lock("pg_advisory_xact_lock", [session])
 
 

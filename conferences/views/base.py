@@ -88,7 +88,7 @@ class EnablerView(APIView):
 def parse(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any]:
     """Return the request's body, validated by the serializer.
 
-    :raises ValidationError: when it is not valid. The exception handler renders it as `malformed`.
+    :raises ValidationError: when the body is not valid. The exception handler renders this error as `malformed`.
     """
     parser = serializer(data=request.data)
     parser.is_valid(raise_exception=True)
@@ -99,7 +99,7 @@ def parse(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any]
 def description(request: Request, data: dict[str, Any], *types: str) -> ValidatedSdp:
     """Return the validated SDP of a body.
 
-    If the body names no type, the SDP gets the type in `types` if there is only one, otherwise an empty type.
+    If the body names no type and `types` has only one, the SDP gets that type. If `types` has more, its type is empty.
 
     :raises SdpInvalidError: when the SDP is missing, invalid or of another type.
     :raises TooLargeError: when it exceeds 512 KiB.
@@ -130,7 +130,7 @@ def page(request: Request, rows: QuerySet[Row]) -> tuple[list[Row], str | None]:
 
 
 def page_bounds(request: Request) -> tuple[str, int]:
-    """Return the query parameters `after` and `limit`: the ID after which a page begins, and the page's most rows.
+    """Return the query parameters `after` and `limit`: the ID after which a page begins, and the most rows of the page.
 
     :raises MalformedError: when one of them is not valid.
     """
@@ -152,7 +152,7 @@ def without_nul(text: str) -> str:
 
 
 def outcome_headers(outcome: Outcome) -> dict[str, str]:
-    """Return the headers of an answer: `x-state`, and `x-mod-id` if there is a modification."""
+    """Return the headers of an HTTP response: `x-state`, and `x-mod-id` if there is a modification."""
     headers = {"x-state": str(outcome.state)}
     if outcome.modification_id:
         headers["x-mod-id"] = outcome.modification_id

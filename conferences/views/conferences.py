@@ -23,7 +23,7 @@ from events.clock import instant
 from events.models import Session
 from events.throttles import charge
 
-# A list counts as one request, and as one more for each group of this many conferences.
+# A request for a list counts as one request, plus one for each full group of this many conferences in its response.
 _ROWS_PER_REQUEST = 5
 
 
@@ -121,7 +121,10 @@ class ConferenceView(EnablerView):
 
 
 def _conferences_of(session: Session, state: str, after: str, limit: int) -> QuerySet[Conference]:
-    """Return the user's live conferences, or those in `state`. For ended ones, return one page and one more row."""
+    """Return the user's live conferences, or those in `state`.
+
+    Ended conferences are limited to one page and one more row, which shows that another page follows.
+    """
     if state == ConferenceState.SESSION_TERMINATED:
         return Conference.objects.ended_with(session, after=after, number=limit + 1)
     live = Conference.objects.live_with(session)
@@ -137,5 +140,5 @@ def _with_members(rows: QuerySet[Conference]) -> QuerySet[Conference]:
 
 
 def _conference(row: Conference) -> ConferenceShape:
-    """Render a conference from `_with_members`."""
+    """Render a conference whose members `_with_members` has prefetched."""
     return wire.conference(row, row.participants.all(), row.modifications.all())

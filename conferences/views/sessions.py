@@ -43,7 +43,7 @@ class SessionsView(EnablerView):
     )
     @idempotent_if(_require_live_session)
     def post(self, request: Request) -> Change:
-        """Register a session. No later answer shows its token."""
+        """Register a session. No later response shows its token."""
         data = parse(SessionSerializer, request)
 
         def register() -> Response:

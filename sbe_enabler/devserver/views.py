@@ -1,4 +1,4 @@
-"""The test page, and the two calls with which its JavaScript registers a session and lists all sessions."""
+"""The test page, and the two requests by which its JavaScript registers a session and lists all sessions."""
 
 import json
 from typing import Any
@@ -64,8 +64,8 @@ def _content_security_policy(enabler_url: str) -> str:
     )
 
 
-# CSRF protection is not needed: these calls use no cookies. Also, a page of another origin cannot send application/json
-# without a preflight request, which this server does not allow here.
+# CSRF protection is not needed: these requests use no cookies. Also, a page of another origin cannot send
+# application/json without a preflight request, which this server does not allow here.
 @method_decorator(csrf_exempt, name="dispatch")
 class SessionsView(View):
     """`/dev/sessions`: register a session for this browser; list the registered sessions."""
@@ -89,7 +89,7 @@ class SessionsView(View):
         return _forward(await ask(request, "POST", "/sessions", body=body))
 
     async def get(self, request: HttpRequest) -> HttpResponse:
-        """List the registered sessions, from at most _MOST_PAGES pages of the enabler."""
+        """List the registered sessions: at most the first _MOST_PAGES pages of the enabler's list."""
         sessions: list[object] = []
         parameters: dict[str, str] = {}
         for _ in range(_MOST_PAGES):

@@ -21,7 +21,7 @@ from media.pause import Pause
 
 R = TypeVar("R")
 
-# How long the client waits beyond the server's own limit, and the time after a failure without attempts to connect.
+# How long the client waits beyond the server's own limit, and how long after a failure no thread tries to connect.
 _GRACE_SECONDS = 1.0
 _PAUSE_SECONDS = 1.0
 
@@ -29,7 +29,7 @@ _PAUSE_SECONDS = 1.0
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that closes itself if the server does not answer in time."""
 
-    # The server's own limit for a statement, in seconds; None waits forever.
+    # The server's own limit for a statement, in seconds. With None, the client waits without limit.
     limit: float | None = None
 
     def wait(self, gen: PQGen[R], interval: float = 0.1, timeout: float | None = None) -> R:

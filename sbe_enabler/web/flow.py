@@ -13,11 +13,11 @@ class FlowControl:
         self._has_drained: asyncio.Event | None = None
 
     def pauseProducing(self) -> None:
-        """Twisted's call: the transport's buffer is full."""
+        """Called by Twisted when the transport's buffer is full."""
         self._has_drained = self._has_drained or asyncio.Event()
 
     def resumeProducing(self) -> None:
-        """Twisted's call: the transport's buffer is empty."""
+        """Called by Twisted when the transport's buffer is empty again."""
         if self._has_drained:
             self._has_drained.set()
         self._has_drained = None

@@ -31,14 +31,15 @@ _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
 
 
 class HttpConnection(_Channel):  # type: ignore[misc]
-    """An HTTP connection that holds one of its client's slots, and whose requests and answers have deadlines.
+    """An HTTP connection that holds one of its client's slots, and whose requests and responses have deadlines.
 
     Twisted has only a timeout for idle connections, which each received byte prolongs.
     """
 
     _deadline: Any = None
     _has_slot = _is_answering = _is_full = _is_closing = False
-    # An answered request that still counts as unfinished: the next requests wait until the client has read its answer.
+    # An answered request that still counts as unfinished: the next requests wait until the client has read its
+    # response.
     _unread: Any = None
 
     def connectionMade(self) -> None:
@@ -73,7 +74,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
         super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
-        """Continue with the next request, once the client has read the answers so far."""
+        """Continue with the next request, once the client has read the responses so far."""
         self._is_answering = False
         if self._is_full:
             self._set_deadline()
@@ -83,12 +84,12 @@ class HttpConnection(_Channel):  # type: ignore[misc]
         super().requestDone(request)
 
     def pauseProducing(self) -> None:
-        """Twisted's call: the transport's buffer is full, because the client does not read."""
+        """Called by Twisted when the transport's buffer is full, because the client does not read."""
         self._is_full = True
         super().pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Twisted's call: the transport's buffer is empty."""
+        """Called by Twisted when the transport's buffer is empty again."""
         if self._is_full:
             self._is_full = False
             self._clear_deadline()
@@ -102,7 +103,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
     def loseConnection(self) -> None:
         """Close when the client has read all data that was written. Abort if the client takes too long.
 
-        Over TLS, Twisted waits for the client's close_notify, for any length of time.
+        Twisted itself sets no limit: over TLS, it waits for the client's close_notify, for any length of time.
         """
         self._is_closing = True
         if self._deadline is None:
@@ -123,7 +124,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
             self._deadline = None
 
     def _give_up(self) -> None:
-        """Close a connection whose client missed the deadline to send a request or to read an answer."""
+        """Close a connection whose client missed the deadline to send a request or to read a response."""
         self._deadline = None
         if self._is_full:
             self.transport.abortConnection()
@@ -137,7 +138,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
         self.setTimeout(None)
         self._clear_deadline()
         self._limit_closing(LINGER_SECONDS)
-        # Twisted has not set up the channel of a refused connection.
+        # A refused connection has no HTTP channel that Twisted could close, only a transport.
         (self if self._has_slot else self.transport).loseConnection()
 
     def _limit_closing(self, seconds: float) -> None:
@@ -153,18 +154,18 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
 
     _received = _pieces = 0
     _refused = False
-    # Only an answer in parts has flow control.
+    # Only a response that is sent in parts has flow control.
     flow: FlowControl | None = None
 
     def handle_reply(self, message: dict[str, Any]) -> None:
-        """Write a part of the answer. If more parts follow, start flow control."""
+        """Write a part of the response. If more parts follow, start flow control."""
         if self.flow is None and message.get("more_body") and self.channel is not None and not self.finished:
             self.flow = FlowControl()
             self.registerProducer(self.flow, True)
         super().handle_reply(message)
 
     def finish(self) -> None:
-        """End the answer."""
+        """End the response."""
         if self.flow is not None and self.channel is not None:
             self.unregisterProducer()
         super().finish()
@@ -175,9 +176,9 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
             self.channel.transport.abortConnection()
 
     def process(self) -> Any:
-        """Start the application. Every answer carries a date (RFC 9110 section 6.6.1)."""
+        """Start the application. Every response carries a date (RFC 9110 section 6.6.1)."""
         if not all(map(bytes.isascii, self.requestHeaders.getRawHeaders(b"sec-websocket-protocol", []))):
-            # Daphne would log a traceback.
+            # For such a header, Daphne would log a traceback.
             return self.basic_error(400, b"Bad Request", "Invalid header value")
         # Any client can send this header, and Daphne would use it as the application's root path.
         self.requestHeaders.removeHeader(b"daphne-root-path")
@@ -226,7 +227,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
         super().requestReceived(command, path, version)
 
     def _refusal_of_headers(self, version: bytes) -> bytes:
-        """Return the answer that refuses the headers, or b"". A request names one host (RFC 9112 section 3.2)."""
+        """Return the response that refuses the headers, or b"". A request names one host (RFC 9112 section 3.2)."""
         hosts = len(self.requestHeaders.getRawHeaders(b"host", []))
         if hosts > 1 or (hosts == 0 and version == b"HTTP/1.1"):
             return not_one_host(self._correlator)
@@ -243,8 +244,8 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
     def _refuse(self) -> None:
         """Answer 413 at once. Close after LINGER_SECONDS, or when the request is complete.
 
-        Until then the body is read and dropped: only then does a client that still sends see the answer (RFC 9112
-        section 9.6).
+        Until the connection closes, the body is read and dropped. Otherwise a client that is still sending might not
+        see the response (RFC 9112 section 9.6).
         """
         self._refused = True
         self.channel.transport.write(body_too_large(self._correlator))

@@ -115,7 +115,7 @@ class RestingWebSocket(WebSocketProtocol):  # type: ignore[misc]
 
 
 def _is_shared(name: str, value: object) -> bool:
-    """Tell whether the class's value can replace this one."""
+    """Tell whether a connection can read this attribute from its class instead."""
     return name in SPENT or (name in USUAL and value == USUAL[name])
 
 

@@ -64,8 +64,8 @@ class DaphneServer(Server):  # type: ignore[misc]
     ) -> None:
         """Prepare to serve.
 
-        A client that reads nothing for two heartbeats is dropped. With `trusts_forwarded_for`, the client's address is
-        taken from `X-Forwarded-For`. Without a gateway that replaces this header, any client could set it.
+        A client that reads nothing for two heartbeat intervals is dropped. With `trusts_forwarded_for`, the client's
+        address is taken from `X-Forwarded-For`. Without a gateway that replaces this header, any client could set it.
         """
         super().__init__(
             application,
@@ -167,7 +167,7 @@ class DaphneServer(Server):  # type: ignore[misc]
             listener.addCallbacks(self.listen_success, self.listen_error)
 
     def _listen(self, description: str) -> Any:
-        """Listen, as a Deferred of the port. Raises an error if the certificate cannot be used."""
+        """Start to listen; return a Deferred of the port. Raises an error if the certificate cannot be used."""
         return serverFromString(reactor, description).listen(self.http_factory)  # type: ignore[no-untyped-call]
 
     def _stop(self) -> None:

@@ -18,7 +18,7 @@ class WebSocket(RestingWebSocket):
         self._allowance = web_socket_allowance()
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse received bytes, or drop a client that sends far more than answers to heartbeats."""
+        """Parse received bytes, or drop a client that sends far more than echoes of heartbeats."""
         if self._allowance.take(len(data), time.monotonic()):
             super().dataReceived(data)
         else:

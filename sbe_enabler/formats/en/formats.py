@@ -1,3 +1,3 @@
-"""Instants with the year first, to the second and with their zone, as in logs, so that support can compare them."""
+"""Instants as in logs, so that support can compare them: year first, to the second, and with their time zone."""
 
 DATETIME_FORMAT = "Y-m-d H:i:s T"
