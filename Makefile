@@ -31,7 +31,7 @@ run-lan: $(VENV)/.fastpath ## serve over HTTPS on all addresses of this machine,
 
 # Write bytecode: otherwise each process of a run would compile every module again.
 test test-deep: export PYTHONDONTWRITEBYTECODE :=
-test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
+test: $(VENV)/.dev node_modules/.installed ## run the tests, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev nginx redis-server postgresql
 	@.ci/need chromium-headless-shell || echo "Without chromium-headless-shell, the journeys run in Chromium itself and take a third longer."
 	@$(BIN)/python -m media.forward.fastpath
@@ -117,7 +117,7 @@ bench-deadlines: $(VENV)/.dev ## measure the timekeeper with 100,000 participant
 	@.ci/need postgresql
 	$(BIN)/python -m benchmarks.deadlines $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench-prune: $(VENV)/.dev ## prune 1,000,000 conferences on PostgreSQL while rings end; OUT=file.json, ARGS="--conferences 20000"
+bench-prune: $(VENV)/.dev ## prune 1,000,000 conferences on PostgreSQL while invitations expire; OUT=file.json, ARGS="--conferences 20000"
 	@.ci/need postgresql
 	$(BIN)/python -m benchmarks.prune $(if $(OUT),--out $(OUT)) $(ARGS)
 

@@ -69,7 +69,7 @@ class InvitationReceived(StoredEvent):
     type = EventType.INVITATION_RECEIVED
     reason: Annotated[InvitationReason, "`call`, or `move` if the user moves from another device."]
     from_: Annotated[OriginShape, "The host who calls. For a move: the user's own participant."]
-    mod_id: Annotated[str | Absent, "Only for a call in `peer`: the modification that an answer settles."] = ABSENT
+    mod_id: Annotated[str | Absent, "Only for a call in `peer`: the caller's modification."] = ABSENT
     description: Annotated[OfferShape | Absent, "Only for a call in `peer`: the caller's offer."] = ABSENT
     participant: Annotated[ParticipantShape, "The participant that rings."]
     conference: Annotated[ConferenceShape, "The conference when the event was written."]
@@ -154,7 +154,7 @@ class ModRejected(ModificationEvent):
 class ModCancelled(ModificationEvent):
     """The initiator cancelled the offer, one side left or moved, or a media node failed.
 
-    Only the other side gets this event.
+    Only the side that did not cause this gets the event.
     """
 
     type = EventType.MOD_CANCELLED
@@ -271,9 +271,10 @@ class Quality(EphemeralEvent):
 
     Everyone in the conference with an open WebSocket gets this event.
 
-    - `poor`: For 3 s, at least 8 % of the packets in one direction were lost. The event is repeated every 10 s.
-    - `disconnected`: The participant has answered no connectivity check for 15 s. After 30 s, the participant is
-      removed (`media-lost`).
+    - `poor`: For 3 s, at least 8 % of the packets in one direction were lost. The event is repeated every 10 s while
+      the connection stays poor.
+    - `disconnected`: The participant has answered no connectivity check for 15 s. After 30 s without an answer, the
+      participant is removed (`media-lost`).
     """
 
     type = EventType.QUALITY
@@ -281,7 +282,7 @@ class Quality(EphemeralEvent):
     connection: Annotated[Connection, "The state of the connection."]
 
 
-# The order of the reference.
+# All event classes, in the order of the reference in docs/protocol.md.
 EVENTS: tuple[type[StoredEvent] | type[EphemeralEvent], ...] = (
     InvitationReceived,
     InvitationCancelled,

@@ -6,8 +6,9 @@ changes. The diagrams in docs/states.md are generated from the table.
 
 A *conference* starts in `invitation-sent`, when its host has made the first offer.
 
-- `answer`: The first answer opens the conference, and later answers leave it open. They come from other invited users
-  and from a new device of a moving participant. If access is "open", they also come from sessions that join or return.
+- `answer`: The first answer opens the conference, and later answers leave it open. Later answers come from other
+  invited users and from a new device of a moving participant. If access is "open", later answers also come from
+  sessions that join or return.
 - `negotiate`: While the conference is open, participants offer modifications, and accept, reject or cancel them.
 - `call-again`: The host repeats the call with a new offer. This is legal before the first answer, and only if the focus
   has not accepted an offer of the host.
@@ -27,8 +28,8 @@ A *participant* is the record of one user in one conference. The host starts in 
 A *move* takes a participant to another device of the same user. It starts in `idle`.
 
 - `arm`: `initiate-call-hold` arms the move until the move window ends. Another `initiate-call-hold` restarts the
-  window. If the participant is on hold already, the offer is an ordinary modification and the participant stays on
-  hold.
+  window. If the participant is on hold already, the offer of `initiate-call-hold` is an ordinary modification. The
+  participant then stays on hold.
 - `move`: A `DELETE` within the move window begins the move.
 - `expire`: The move window has ended.
 - `disarm`: The move returns to `idle`. This happens when the participant cancels its offer of a hold, and on most

@@ -14,7 +14,7 @@
  * @property {string} at
  * @property {"call" | "move"} reason `call`, or `move` if the user moves from another device.
  * @property {Origin} from The host who calls. For a move: the user's own participant.
- * @property {string} [modId] Only for a call in `peer`: the modification that an answer settles.
+ * @property {string} [modId] Only for a call in `peer`: the caller's modification.
  * @property {Description} [description] Only for a call in `peer`: the caller's offer.
  * @property {Participant} participant The participant that rings.
  * @property {Conference} conference The conference when the event was written.
