@@ -12,7 +12,7 @@ PATH = Path(settings.BASE_DIR) / "docs" / "states.md"
 
 _HEAD = """# States
 
-`make diagram` writes this page from `TABLE` in `conferences/machine.py`. A test compares the two.
+`make diagram` writes this page from `TABLE` in `conferences/machine.py`. A test compares the page with the table.
 A transition that is not drawn here does not exist: the request is refused and nothing changes.
 """
 
