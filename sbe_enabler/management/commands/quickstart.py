@@ -63,7 +63,9 @@ class Command(BaseCommand):
         path.unlink(missing_ok=True)
         _, key = APIKey.objects.create_key(name=_KEY_NAME)
         write_private(path, key)
-        self.stdout.write(f"API key for trials (shown only once): {key}\n(the Dev Server reads it from {path})")
+        self.stdout.write(
+            f"API key for trials (shown only once): {key}\n(the test page's server reads it from {path})\n"
+        )
 
     def _collect_static_files(self) -> None:
         """Run `collectstatic` if a static file has changed since the last run. With DEBUG, do nothing."""
