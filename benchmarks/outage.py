@@ -79,7 +79,7 @@ class Cluster:
     database_url: str
 
     def placements(self) -> dict[str, int]:
-        """Return the media port of each live focus conference's node; -1 if the node is unknown. Bypasses the relay."""
+        """Return the media port of each live focus conference's node; -1 if unknown. The query bypasses the relay."""
         query = (
             "SELECT c.id, n.announce FROM conferences_conference c LEFT JOIN media_medianode n ON n.id = c.media_node"
             " WHERE c.topology = 'focus' AND c.ended_at IS NULL"
@@ -154,7 +154,7 @@ class Member:
         return await self.insist("PUT", f"/mediaConferences/{conference}", body, x_conference_action=action)
 
     async def event(self, type_: str, conference: str) -> dict[str, Any]:
-        """Wait for an event of this type in this conference; return the last one."""
+        """Wait until an event of this type in this conference has arrived; return the newest."""
 
         def found() -> list[dict[str, Any]]:
             return [each for each in self.events if each["type"] == type_ and each["confId"] == conference]

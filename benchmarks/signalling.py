@@ -73,7 +73,7 @@ class Connection:
     async def put(self, path: str, action: str, body: Mapping[str, object], correlator: str = "-") -> None:
         """Send one action.
 
-        :raises RuntimeError: when the answer is not 204.
+        :raises RuntimeError: when the response is not 204.
         """
         data = json.dumps(body).encode()
         head = (
@@ -143,7 +143,7 @@ class Yardstick:
         }
 
     async def _at_rate(self, connections: list[Connection], seconds: float) -> list[float]:
-        """Make two PUTs for each round of the calls; return how long each PUT took, in seconds."""
+        """Make PUTs at the rate of the calls, two for each round; return how long each PUT took, in seconds."""
         begin = time.perf_counter()
         running = set()
         locks = [asyncio.Lock() for _ in connections]
