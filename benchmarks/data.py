@@ -8,7 +8,7 @@ is the processor time of the node's thread, including DTLS, SCTP and SCTP's ackn
 
 - `busy_percent`: the share of a core that the loop uses.
 - `us_a_delivery`: loop time per message and receiver.
-- `longest_ms`: the most loop time between two waits.
+- `longest_ms`: the most loop time between two waits of the loop.
 """
 
 import argparse
@@ -85,7 +85,7 @@ class Browser:
 
 
 def _hand(loop: asyncio.AbstractEventLoop, end: End, datagram: bytes) -> None:
-    """Deliver a datagram to an end on another loop."""
+    """Deliver a datagram to the end of a leg whose event loop runs in another thread."""
     loop.call_soon_threadsafe(partial(end.transport.feed, datagram))
 
 

@@ -366,7 +366,10 @@ class Outcome:
 
 
 class Load:
-    """Sends the participants' packets in real time, each to `receivers` receivers. This blocks the event loop."""
+    """Sends the participants' packets in real time. `run` blocks the event loop.
+
+    Each packet should arrive at `receivers` receivers.
+    """
 
     def __init__(self, sides: list[Side], *, receivers: int, smooth: bool) -> None:
         self._receivers = receivers

@@ -54,7 +54,7 @@ _RETRY_SECONDS = 0.5
 _NEWS_SECONDS = 10.0
 # The pause after each failure, in seconds. A shorter pause would not show that calls continue.
 _PAUSE_SECONDS, _SHORTEST_PAUSE_SECONDS = 38.0, 15.0
-# Temporary refusals: the request is repeated with the same key.
+# Temporary refusals: the request is repeated with the same `Idempotency-Key`.
 _LATER = {429, 502, 503}
 _VARIABLES = {
     "SBE_REQUESTS_PER_MINUTE": "1000000",
