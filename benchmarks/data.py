@@ -140,7 +140,10 @@ async def _make_conference(browsers: Browsers, budget: Budget, size: int) -> lis
 
 
 async def _measure(browsers: Browsers, meter: Meter, count: int, size: int, seconds: float) -> dict[str, float]:
-    """Measure while one member of each conference sends. Begin when the budgets for bursts in the relay are used up."""
+    """Measure while one member of each conference sends.
+
+    The measurement begins after _SETTLE_SECONDS, when the relay's budgets for bursts are used up.
+    """
     budget = Budget()
     conferences = [await _make_conference(browsers, budget, size) for _ in range(count)]
     legs = [leg for conference in conferences for leg in conference]

@@ -560,7 +560,7 @@ class Footprint:
 
 
 async def measure_memory(subject: Ours, *, size: int, cycles: int) -> dict[str, float]:
-    """Measure the memory per leg with full histories at this size, and the growth after many joins and leaves."""
+    """Measure the memory per leg with full histories for this many legs, and the growth after many joins and leaves."""
     await _fill(subject, 2)
     before = Footprint.of(subject.pid)
     _say(f"empty: {before}")

@@ -285,7 +285,7 @@ class World:
         return self.members[-1]
 
     async def open_conference(self) -> str:
-        """Open a focus conference of two that stays open; return its ID."""
+        """Open a focus conference of two members that stays open; return its ID."""
         host, guest = [await self.register(name) for name in ("host", "guest")]
         host.peer, guest.peer = Peer(host.username), Peer(guest.username)
         body = {"to": [guest.username], "type": "offer", "sdp": host.peer.offer()}

@@ -168,7 +168,7 @@ class Dtls(RTCDtlsTransport):
         try:
             await self.start(parameters)
         except Exception:
-            # OpenSSL and cryptography raise errors for hostile input that aiortc does not handle.
+            # For hostile input, OpenSSL and cryptography raise errors that aiortc does not handle.
             logger.debug("The DTLS handshake failed", exc_info=True)
             return False
         if self._task is None:

@@ -32,7 +32,7 @@ class Addresses:
 
     @property
     def seen_at(self) -> float:
-        """When the destination last answered a check (RFC 7675). Until the first answer: when the leg was made."""
+        """When the destination last answered a check (RFC 7675). Before any answer, this is when the leg was made."""
         return self._consent.proved_at
 
     def reach(self, name: bytes, now: float, *, nominated: bool) -> bool:

@@ -227,7 +227,7 @@ class Leg:
         return self._observer.track_of(self, section)
 
     def may_try(self, ssrc: int, sequence: int | None = None) -> bool:
-        """Tell whether a packet may be decrypted. After too many refusals in this tick, only a plausible packet may.
+        """Tell whether a packet may be decrypted. It must be plausible if libsrtp has refused too many in this tick.
 
         :param sequence: the sequence number of an RTP packet; None for RTCP.
         """

@@ -74,7 +74,7 @@ class MediaPlan:
         return agreed
 
     def agreed_by_others(self, id_: str) -> Agreed:
-        """Return the codecs on which all other participants agree. This one needs at least one codec of each kind.
+        """Return the codecs on which all other participants agree. This one must support one of them for each kind.
 
         If at least OPUS_PARTICIPANTS others have Opus, they keep it even if this participant lacks it. They do not if
         this participant was accepted without Opus before.

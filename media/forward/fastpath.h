@@ -18,7 +18,7 @@ enum limits {
     ELEMENT_IDS = 15,         /* IDs that a one-byte header extension may use, and 0 (RFC 8285 section 4.2) */
     QUIET = 60,               /* audio level in -dBov; anything quieter is noise */
     BUCKETS = 1024,           /* buckets of the table of addresses. A power of two */
-    NEAR = 3000               /* largest plausible distance of a packet: over a second of video (RFC 3550, A.1) */
+    NEAR = 3000               /* largest plausible distance to the expected packet: over 1 s of video (RFC 3550, A.1) */
 };
 
 /* What the fast path did with a datagram. */

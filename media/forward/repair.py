@@ -20,7 +20,7 @@ BURST_SECONDS = 0.5
 # IP, UDP and SRTP add this many bytes to a packet.
 OVERHEAD = 60
 # How many requested packets are looked up within a tick. If 5 % of the packets of forty cameras are lost, a tenth of
-# that is enough.
+# this number is enough.
 REQUESTS_A_TICK = 300
 # A request is remembered for this many seconds. REQUESTS_A_TICK bounds the number of remembered requests.
 REMEMBERED_SECONDS = 2.0

@@ -22,7 +22,8 @@ REQUEST_BURST, REQUEST_RATE = 2 * LARGEST_GAP, 500
 # A missing packet is given up after TRIES requests, or after USEFUL_SECONDS, when it is too late for a picture.
 TRIES = 8
 USEFUL_SECONDS = 1.0
-# How many sender reports are remembered. A receiver report refers to the last one that has reached the receiver.
+# How many sender reports are remembered. A receiver report refers to the last sender report that has reached the
+# receiver.
 _REPORTS_KEPT = 4
 
 
@@ -170,7 +171,7 @@ class Stream:
         return self.expected - late if late <= LATEST else None
 
     def _time(self, missing: Missing, now: float) -> None:
-        """Measure the round trip by the answer to a request. After several requests, the answered one is unknown."""
+        """Measure the round trip by the answer to a request. If there were several, it is unclear which it answers."""
         if missing.tries == 1 or (missing.tries and not self.round_trip.is_measured):
             self.round_trip.measure(now - (missing.asked_at if missing.tries == 1 else missing.noticed_at))
         elif missing.tries:

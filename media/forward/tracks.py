@@ -1,8 +1,8 @@
 """Participants publish tracks, and legs get them through sinks.
 
-A track outlives its source. The source may be held, muted, restarted or moved to another device. Receivers see one SSRC
-whose sequence numbers and timestamps continue. So a packet is placed in the track's own numbering once, and all
-receivers share the result.
+A track outlives its source. The source may be put on hold, muted, restarted or moved to another device. Receivers see
+one SSRC whose sequence numbers and timestamps continue. So a packet is placed in the track's own numbering once, and
+all receivers share the result.
 
 Receivers may differ in payload types, in IDs of header extensions and, after a long pause, in the offset of their
 sequence numbers (`distance`). Each combination is a variant. Variants are computed when the routes are built, not for
@@ -333,7 +333,7 @@ class Track:
                 self.timestamp_shift = self.last_timestamp + elapsed - timestamp & 0xFFFFFFFF
         else:
             # Whatever the source's first number is, begin far from a wrap, so that receivers do not reach a wrap soon.
-            # Also add 65,536, so that a late packet has no negative number.
+            # Also add 65,536, so that a late packet has no negative sequence number.
             begin = 0x10000 + (sequence & 0xFFFF) - (sequence >> 15 & 1) * 0x4000
             self.sequence_shift = begin - sequence
             self.last_sequence = begin - 1
@@ -399,7 +399,8 @@ class Track:
         if before is not None:
             is_same = (before.payload_types, before.extensions) == (sink.payload_types, sink.extensions)
             sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
-            # An earlier packet would now differ under the same number, so it is not sent again.
+            # Sent again, an earlier packet would now have other content under its sequence number. So it is not sent
+            # again.
             sink.attached_at, sink.begins = before.attached_at, before.begins if is_same else self.last_sequence + 1
             self.begins = max(self.begins, sink.begins)
             sink.packets_before, sink.octets_before = before.packets_before, before.octets_before

@@ -27,7 +27,7 @@ class NegotiationError(ValueError):
 
 
 class NewAssociationError(NegotiationError):
-    """An offer with another certificate and other ICE credentials, which needs a new leg (RFC 8842 section 3.1)."""
+    """An offer with a new certificate and new ICE credentials, which needs a new leg (RFC 8842 section 3.1)."""
 
 
 @dataclass(frozen=True)

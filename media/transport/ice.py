@@ -162,7 +162,7 @@ class Agents(Generic[Owner]):
         return len(self._generations)
 
     def open(self, owner: Owner, local: Credentials, remote: Credentials | None = None) -> Agent[Owner]:
-        """Make an agent. Without `remote`, any ufrag of the other side is accepted, until `restart` states it.
+        """Make an agent. Without `remote`, any ufrag of the other side is accepted, until `restart` sets it.
 
         :raises ValueError: when another agent has this ufrag.
         """
