@@ -8,7 +8,7 @@ is the processor time of the node's thread, including DTLS, SCTP and SCTP's ackn
 
 - `busy_percent`: the share of a core that the loop uses.
 - `us_a_delivery`: loop time per message and receiver.
-- `longest_ms`: the most loop time between two waits.
+- `longest_ms`: the most loop time between two waits of the loop.
 """
 
 import argparse
@@ -85,7 +85,7 @@ class Browser:
 
 
 def _hand(loop: asyncio.AbstractEventLoop, end: End, datagram: bytes) -> None:
-    """Deliver a datagram to an end on another loop."""
+    """Deliver a datagram to the end of a leg whose event loop runs in another thread."""
     loop.call_soon_threadsafe(partial(end.transport.feed, datagram))
 
 
@@ -140,7 +140,10 @@ async def _make_conference(browsers: Browsers, budget: Budget, size: int) -> lis
 
 
 async def _measure(browsers: Browsers, meter: Meter, count: int, size: int, seconds: float) -> dict[str, float]:
-    """Measure while one member of each conference sends. Begin when the bursts that the relay allows are used up."""
+    """Measure while one member of each conference sends.
+
+    The measurement begins after _SETTLE_SECONDS, when the relay's budgets for bursts are used up.
+    """
     budget = Budget()
     conferences = [await _make_conference(browsers, budget, size) for _ in range(count)]
     legs = [leg for conference in conferences for leg in conference]

@@ -3,10 +3,10 @@
     python -m benchmarks.deadlines [--engine sqlite|postgresql] [--participants 100000] [--due 1000] [--keepers 1]
                                    [--spread 0] [--out file.json]
 
-The benchmark makes open conferences of two with live sessions. `idle_look_ms` is the time in which the timekeeper finds
-that nothing is due. Then `--due` invitations end at the same instant, or at ten instants spread evenly over `--spread`
-seconds. `settled_after_s` is the time from the last of these instants until the timekeepers have settled all
-invitations.
+The benchmark makes open conferences of two participants with live sessions. `idle_look_ms` is the time in which the
+timekeeper finds that nothing is due. Then `--due` invitations expire at the same instant, or at ten instants spread
+evenly over `--spread` seconds. `settled_after_s` is the time from the last of these instants until the timekeepers have
+settled all invitations.
 """
 
 import argparse
@@ -26,16 +26,16 @@ from tests.support.database import analyze, insert, migrated
 
 _LOOKS = 30
 _PATIENCE_SECONDS = 120.0
-# The rows are written this long before their deadlines. The other timekeepers start in this time.
+# The rows are written this long before their deadlines, so that the other timekeepers have time to start.
 _NOTICE_SECONDS = 8.0
 # Polling more often would take processor time from the timekeeper.
 _SECONDS_BETWEEN_POLLS = 0.1
-# The number of instants at which the invitations end, with --spread.
+# With --spread: the number of instants at which invitations expire.
 _INSTANTS = 10
 
 
 def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) -> None:
-    """Write open conferences of two. With `ring_at`, their guests have not joined and ring until `ring_at`."""
+    """Write open conferences of two participants. With `ring_at`, the guests have not joined: they ring until then."""
     from django.utils import timezone
 
     from conferences.models import Conference, Participant
@@ -93,7 +93,7 @@ def make_ringing(due: int, ring_at: datetime, spread: timedelta) -> None:
 
 
 async def settle_many(due: int, spread: timedelta) -> float:
-    """End `due` invitations; return the seconds from the last deadline until all invitations are settled."""
+    """Make `due` invitations that expire; return the seconds from the last deadline until all of them are settled."""
     from django.utils import timezone
 
     from conferences.models import Participant

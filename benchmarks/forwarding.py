@@ -25,8 +25,8 @@ The node uses its compiled fast path. Without it, or with `--python`, Python alo
 
 If Debian's `janus` is installed and a network namespace can be made, Janus is measured as well. The same participants
 use its VideoRoom, on the same core and in the same namespace. Janus runs with one event loop, and then as shipped (one
-thread per peer connection). Janus needs the namespace because it ignores the loopback interface. Packets still take the
-kernel's loopback path.
+thread per peer connection). Janus needs the namespace because it ignores the loopback interface. In the namespace,
+packets still take the kernel's loopback path.
 
 The speed of a shared machine varies from minute to minute. So this node and Janus with one loop take turns, three times
 for each size. Each figure of these turns is the median of three, and the ratio is the median of the three ratios. The
@@ -66,14 +66,14 @@ from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import VIDEO, Peer, Source, SyntheticConference
 
 SIZES = (8, 16, 24)
-_ADDRESS = "10.213.0.1"  # inside the namespace
+_ADDRESS = "10.213.0.1"  # of the servers, inside the namespace
 _WARM_UP_SECONDS = 2.0
 _DELAY_SECONDS = 4.0
 _STRAGGLERS_SECONDS = 0.3
 _READ_SECONDS = 0.001
 _PATIENCE_SECONDS = 30.0
 _AUDIO_RATE, _FRAME_RATE, _FRAME_PACKETS = 50.0, 30.0, 5
-# The search for the first N with loss: the steps, the largest N, and the share that counts as loss.
+# The search for the first N with loss: the step between sizes, the largest N, and the share that counts as loss.
 _STEP, _MOST, _LOSS = 4, 48, 0.001
 _TURNS = 3
 _LINE_LIMIT = 64 * 1024 * 1024
@@ -220,7 +220,7 @@ class Janus:
         self._events: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
 
     async def begin(self) -> None:
-        """Open a session, as soon as Janus listens."""
+        """Open a session of Janus's API, as soon as Janus listens."""
         for _ in range(200):
             with contextlib.suppress(httpx.TransportError):
                 self._session = int((await self._post("", {"janus": "create"}))["data"]["id"])
@@ -252,7 +252,7 @@ class Janus:
         return sides
 
     async def leave(self, sides: list[Side]) -> None:
-        """End all connections, and the session with its handles."""
+        """End all connections and the session of Janus's API, and open a new session."""
         for side in sides:
             await side.sending.close()
             await side.receiving.close()
@@ -278,7 +278,7 @@ class Janus:
         return event
 
     async def _poll(self) -> None:
-        """Complete the waiting messages with the answers, which arrive as events."""
+        """Receive events. Complete each waiting `_message` with the event that answers it."""
         while True:
             events = (await self._client.get(f"/janus/{self._session}?maxev=20")).json()
             for event in events if isinstance(events, list) else [events]:
@@ -294,7 +294,7 @@ class Janus:
 
 @contextlib.asynccontextmanager
 async def janus(address: str, core: int, *, event_loops: int) -> AsyncIterator[Janus]:
-    """Run Janus on a core with this many event loops; 0 is the default as shipped."""
+    """Run Janus on a core with this many event loops; 0 means one thread per peer connection, as shipped."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree("/etc/janus", folder, dirs_exist_ok=True)
         settings = Path(folder, "janus.jcfg").read_text()
@@ -366,7 +366,10 @@ class Outcome:
 
 
 class Load:
-    """Sends the participants' packets in real time, each to `receivers` receivers. This blocks the event loop."""
+    """Sends the participants' packets in real time. `run` blocks the event loop.
+
+    Each packet should arrive at `receivers` receivers.
+    """
 
     def __init__(self, sides: list[Side], *, receivers: int, smooth: bool) -> None:
         self._receivers = receivers
@@ -447,7 +450,7 @@ def _busy_seconds() -> float:
 class Stopwatch:
     """Reads datagrams that arrive at peers, and records the delay of video packets in milliseconds.
 
-    To keep the measurement cheap, it reads the kernel's time of arrival only for one slot in eight of a batch.
+    To keep the measurement cheap, it reads the kernel's time of arrival only for every eighth slot of a batch.
     """
 
     _EVERY = 8
@@ -557,7 +560,7 @@ class Footprint:
 
 
 async def measure_memory(subject: Ours, *, size: int, cycles: int) -> dict[str, float]:
-    """Measure the memory per leg with full histories at this size, and the growth after many joins and leaves."""
+    """Measure the memory per leg with full histories for this many legs, and the growth after many joins and leaves."""
     await _fill(subject, 2)
     before = Footprint.of(subject.pid)
     _say(f"empty: {before}")

@@ -54,12 +54,12 @@ async def _register(server: Server, number: int) -> list[dict[str, Any]]:
 
 
 async def _open(stack: contextlib.AsyncExitStack, sessions: Sequence[dict[str, Any]]) -> None:
-    """Open the channel of each session until the stack closes."""
+    """Open the event channel of each session. The channels close with `stack`."""
     await _a_few_at_once([stack.enter_async_context(_idle(session)) for session in sessions])
 
 
 async def _a_few_at_once(work: Sequence[Any]) -> list[Any]:
-    """Await all of these, at most _AT_ONCE at a time. Return their results in order."""
+    """Await these coroutines, at most _AT_ONCE at a time. Return their results in order."""
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def run(each: Any) -> Any:

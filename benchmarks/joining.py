@@ -9,8 +9,8 @@ One user stays in an open conference. In each run another user opens the confere
 - Join: from the PUT until the page has decoded the first video frame of the other side.
 - Answer: from the PUT until the page applies the focus's answer. During this time, two pages with video keep both cores
   busy.
-- Own share: from the PUT until the event with the focus's answer arrives. A light client measures this time after the
-  pages have closed. The client only sends the offer of a browser.
+- Own share (the server's part): from the PUT until the event with the focus's answer arrives. A light client measures
+  this time after the pages have closed. The client sends a browser's offer, but no media.
 """
 
 import argparse

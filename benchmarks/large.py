@@ -102,7 +102,7 @@ async def _serve(meter: Meter) -> None:
 
 
 def _print(result: dict[str, Any]) -> None:
-    """Write a result, with each offer on a separate line. Encoding all at once would hold the interpreter lock."""
+    """Write a result, with each offer on a separate line. Encoding all at once would keep the interpreter lock long."""
     offers = result.pop("offers", [])
     print(json.dumps({"result": result, "offers": len(offers)}))
     for offer in offers:

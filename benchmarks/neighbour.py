@@ -26,7 +26,8 @@ from typing import Any
 from benchmarks.large import Neighbours, Server, call_on, conference_of, newcomers, serving
 from tests.support.media.synthetic import Peer
 
-# The callee answers no checks during the attack. After 30 seconds without an answer, the node would report it as lost.
+# The callee answers no checks during the attack. After 30 seconds without an answer, the node would report the callee
+# as lost, so the attack is shorter.
 _HOLDS_SECONDS = 15.0
 _AUDIO_SECONDS = 0.02
 

@@ -54,7 +54,7 @@ _RETRY_SECONDS = 0.5
 _NEWS_SECONDS = 10.0
 # The pause after each failure, in seconds. A shorter pause would not show that calls continue.
 _PAUSE_SECONDS, _SHORTEST_PAUSE_SECONDS = 38.0, 15.0
-# Temporary refusals: the request is repeated with the same key.
+# Temporary refusals: the request is repeated with the same `Idempotency-Key`.
 _LATER = {429, 502, 503}
 _VARIABLES = {
     "SBE_REQUESTS_PER_MINUTE": "1000000",
@@ -79,7 +79,7 @@ class Cluster:
     database_url: str
 
     def placements(self) -> dict[str, int]:
-        """Return the media port of each live focus conference's node; -1 if the node is unknown. Bypasses the relay."""
+        """Return the media port of each live focus conference's node; -1 if unknown. The query bypasses the relay."""
         query = (
             "SELECT c.id, n.announce FROM conferences_conference c LEFT JOIN media_medianode n ON n.id = c.media_node"
             " WHERE c.topology = 'focus' AND c.ended_at IS NULL"
@@ -154,7 +154,7 @@ class Member:
         return await self.insist("PUT", f"/mediaConferences/{conference}", body, x_conference_action=action)
 
     async def event(self, type_: str, conference: str) -> dict[str, Any]:
-        """Wait for an event of this type in this conference; return the last one."""
+        """Wait until an event of this type in this conference has arrived; return the newest."""
 
         def found() -> list[dict[str, Any]]:
             return [each for each in self.events if each["type"] == type_ and each["confId"] == conference]
@@ -285,7 +285,7 @@ class World:
         return self.members[-1]
 
     async def open_conference(self) -> str:
-        """Open a focus conference of two that stays open; return its ID."""
+        """Open a focus conference of two members that stays open; return its ID."""
         host, guest = [await self.register(name) for name in ("host", "guest")]
         host.peer, guest.peer = Peer(host.username), Peer(guest.username)
         body = {"to": [guest.username], "type": "offer", "sdp": host.peer.offer()}

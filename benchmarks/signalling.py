@@ -7,9 +7,9 @@ The benchmark starts real `manage.py serve` processes. It uses them over HTTP ke
 - Latency: rounds begin at a fixed rate, as users would make them, even if earlier rounds are still running. The latency
   is the time from sending a PUT to the arrival of its event at the other side, for both PUTs of a round.
 - Throughput: each of several calls begins its next round when its previous round is done. The result is the number of
-  rounds finished per second. One refusal or error ends the measurement.
-- Yardstick: PUTs of the same size and rate to one plain view of the framework (`benchmarks.yardstick`), before and
-  after the rounds on SQLite. Ratios to the yardstick can be compared between machines.
+  rounds finished per second. A single refusal or error ends the measurement.
+- Yardstick: PUTs to one plain view of the framework (`benchmarks.yardstick`), as large and as frequent as those of the
+  rounds. They are made before and after the rounds on SQLite. Ratios to the yardstick can be compared between machines.
 - Memory: the server's resident set after a thousand rounds, and after all rounds.
 - Idle channels: the cost of 1,000 and of 5,000 WebSockets that only answer heartbeats (`benchmarks.idle`).
 """
@@ -73,7 +73,7 @@ class Connection:
     async def put(self, path: str, action: str, body: Mapping[str, object], correlator: str = "-") -> None:
         """Send one action.
 
-        :raises RuntimeError: when the answer is not 204.
+        :raises RuntimeError: when the response is not 204.
         """
         data = json.dumps(body).encode()
         head = (
@@ -128,7 +128,7 @@ class Yardstick:
         return False
 
     async def measure(self, seconds: float) -> dict[str, float]:
-        """Make PUTs at the rate of the calls, and then at full speed over the same number of connections."""
+        """Make PUTs at the rate of the calls, and then at full speed. There is one connection for each call."""
         async with contextlib.AsyncExitStack() as stack:
             connections = [
                 await stack.enter_async_context(Connection("127.0.0.1", self._port, "")) for _ in range(_CALLS)
@@ -143,7 +143,7 @@ class Yardstick:
         }
 
     async def _at_rate(self, connections: list[Connection], seconds: float) -> list[float]:
-        """Make two PUTs for each round of the calls; return how long each PUT took, in seconds."""
+        """Make PUTs at the rate of the calls, two for each round; return how long each PUT took, in seconds."""
         begin = time.perf_counter()
         running = set()
         locks = [asyncio.Lock() for _ in connections]
@@ -228,7 +228,7 @@ async def register(client: httpx.AsyncClient, server: Server, username: str) -> 
 
 @dataclass
 class Call:
-    """A conference of two, and the events of its rounds."""
+    """A conference of two participants, and the events of its rounds."""
 
     conference: str
     alice: Side

@@ -74,7 +74,7 @@ def _narrow(kbit: int) -> None:
 
 
 def _offered_bits() -> float:
-    """Return how many bits were sent into the pipe. A dropped packet counts with the mean size of the others."""
+    """Return how many bits were sent into the pipe. A dropped packet is assumed to have the mean size."""
     shown = subprocess.run(["tc", "-s", "-j", "qdisc", "show", "dev", "lo"], check=True, capture_output=True).stdout
     pipe: dict[str, float] = next((each for each in json.loads(shown) if each["kind"] == "pfifo"), {})
     if not pipe.get("packets"):

@@ -75,7 +75,7 @@ def _address(name: str) -> int:
 
 
 def address_of_session(handle: Any) -> int:
-    """Return the address in memory of a session."""
+    """Return the address in memory of an SRTP session."""
     return int(ffi.cast("uintptr_t", handle))
 
 
@@ -107,7 +107,7 @@ class _RtcCertificate(RTCCertificate):
 
 
 class Certificate:
-    """A node's certificate. Every description from the node states the certificate's fingerprints."""
+    """A node's certificate. Every session description from the node contains the certificate's fingerprints."""
 
     def __init__(self) -> None:
         self.rtc: RTCCertificate = _RtcCertificate.generateCertificate()
@@ -168,7 +168,7 @@ class Dtls(RTCDtlsTransport):
         try:
             await self.start(parameters)
         except Exception:
-            # OpenSSL and cryptography raise errors for hostile input that aiortc does not handle.
+            # For hostile input, OpenSSL and cryptography raise errors that aiortc does not handle.
             logger.debug("The DTLS handshake failed", exc_info=True)
             return False
         if self._task is None:
@@ -327,7 +327,10 @@ class Sctp(RTCSctpTransport):
 
     @property
     def is_full(self) -> bool:
-        """Whether held messages fill the window. If so, the caller drops new packets, and the sender repeats them."""
+        """Whether messages that wait to be relayed fill the window. If so, the caller drops new packets.
+
+        The sender then repeats them.
+        """
         return self._held > 0 and self._advertised_rwnd <= 0
 
     @property
@@ -367,7 +370,7 @@ class Sctp(RTCSctpTransport):
         self._advertised_rwnd -= size
 
     def release(self, size: int) -> bool:
-        """Return bytes to the window. Return whether the caller should announce the window to the other side."""
+        """Give bytes back to the window. Return whether the caller should announce the window to the other side."""
         was = self._advertised_rwnd
         self._held -= size
         self._advertised_rwnd += size

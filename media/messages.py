@@ -168,7 +168,7 @@ class FocusOffer:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a task. A task with neither an answer nor a refusal was carried out."""
+    """The result of a task. Without a refusal, the task was carried out."""
 
     # The answer to the participant's offer.
     answer: str | None = None

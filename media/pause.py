@@ -1,4 +1,4 @@
-"""Pause after a failure, so that the callers in that time do not each wait for another failure."""
+"""A pause after a failure: callers skip the failed service for a while, so that they do not wait for it each time."""
 
 import time
 

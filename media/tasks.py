@@ -43,7 +43,8 @@ _SUSPICION = timedelta(seconds=2)
 def heartbeat(node_id: str, *, legs: int = 0, counters: Mapping[str, int] | None = None, announce: str = "") -> None:
     """Register a node, or record that it is alive, how many legs it has, and its counters.
 
-    The database's clock gives the time of the heartbeat, so nodes and their watchers need no common clock.
+    The database's clock gives the time of the heartbeat, so nodes and the processes that watch them need no common
+    clock.
     """
     news = {"heartbeat_at": Now(), "legs": legs, "counters": dict(counters or {}), "announce": announce}
     if not MediaNode.objects.filter(pk=node_id).update(**news):

@@ -10,8 +10,8 @@ from media.transport.consent import Consent
 
 # How many addresses a leg may use at the same time. A browser checks several before it settles on one.
 MOST_ADDRESSES = 8
-# How many of the last destinations stay in memory. Bursts that the port has not sent yet may point to them. The port
-# reads 64 datagrams at a time.
+# How many of the leg's last destinations stay in memory. Bursts that the port has not sent yet may point to them. The
+# port reads 64 datagrams at a time.
 _DESTINATIONS_KEPT = 64
 
 
@@ -19,7 +19,8 @@ class Addresses:
     """The addresses of one leg.
 
     `known` lists the addresses whose datagrams belong to the leg. `destination` is the address to which media goes. It
-    is None until an address has answered a check. `gso` tells whether the route to it supports GSO batches.
+    is None until an address has answered a check. `gso` tells whether the network path to `destination` supports GSO
+    batches.
     """
 
     def __init__(self, made_at: float) -> None:
@@ -31,7 +32,7 @@ class Addresses:
 
     @property
     def seen_at(self) -> float:
-        """When the destination last answered a check (consent, RFC 7675), or before that, when the leg was made."""
+        """When the destination last answered a check (RFC 7675). Before any answer, this is when the leg was made."""
         return self._consent.proved_at
 
     def reach(self, name: bytes, now: float, *, nominated: bool) -> bool:

@@ -92,7 +92,7 @@ class Conference:
         return replace(result, offers=offers, without_leg=tuple(each.id for each in present if each.leg is None))
 
     def _apply(self, view: ConferenceView) -> list[Track]:
-        """Bring participants, tracks and causes up to date. Return the removed tracks, which the caller must end."""
+        """Update participants, tracks and causes of offers. Return the removed tracks, which the caller must end."""
         states = {each.id: State.of(each) for each in view.participants}
         removed = [
             track for id_ in [*self.participants] if id_ not in states for track in self._remove_participant(id_)

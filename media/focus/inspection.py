@@ -19,9 +19,9 @@ class NodeCounts:
     received: int  # datagrams of any kind that the socket has received
     sent: int  # packets that were forwarded, counted once per receiver, even if the kernel did not accept them
     sent_by_python: int  # packets of `sent` that did not take the fast path
-    undelivered: int  # messages that the kernel did not accept
+    undelivered: int  # messages that the kernel did not accept; a GSO batch is one message
     unprotected: int  # packets that could not be encrypted
-    strangers: int  # datagrams, except STUN, from addresses of no leg, and datagrams of unknown protocols
+    strangers: int  # datagrams (except STUN) from addresses that belong to no leg, and of unknown protocols
     faults: int  # datagrams and bursts that raised an exception, which is a bug in this code
     is_fast: bool  # whether packets take the compiled fast path
 

@@ -1,6 +1,7 @@
 """A leg's media sections as last settled, and the tracks that they carry.
 
-The node's loop reads only the layout. Another thread works on the negotiation and makes the next layout from it.
+Packets are forwarded according to the layout alone. Another thread works on the negotiation, and makes the next layout
+from it.
 """
 
 from collections.abc import Iterable, Mapping

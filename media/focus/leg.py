@@ -170,8 +170,8 @@ class Leg:
             self._port.send(name, check)
 
     def end_gso(self) -> None:
-        """Stop using GSO for this destination: its route cannot segment."""
-        logger.info("leg %s: the route to this address does not support GSO", self.id)
+        """Stop using GSO for this destination: the network path to it does not support GSO."""
+        logger.info("leg %s: the network path to this address does not support GSO", self.id)
         self.addresses.gso = False
         self._observer.moved(self)
 
@@ -191,7 +191,7 @@ class Leg:
         """React to a new state of the transport."""
         logger.info("leg %s: %s", self.id, state)
         if state is State.CONNECTED and self.transport is not None and self.transport.srtp is not None:
-            # The sessions exist as long as the transport, to which this object has a reference.
+            # The SRTP sessions exist as long as the transport, to which this object has a reference.
             self.srtp_tx, self.srtp_rx = self.transport.srtp.tx, self.transport.srtp.rx
             self._observer.connected(self)
         elif state in {State.FAILED, State.CLOSED}:
@@ -227,9 +227,9 @@ class Leg:
         return self._observer.track_of(self, section)
 
     def may_try(self, ssrc: int, sequence: int | None = None) -> bool:
-        """Tell whether a packet may be decrypted, although libsrtp may have refused many in this tick.
+        """Tell whether a packet may be decrypted. It must be plausible if libsrtp has refused too many in this tick.
 
-        :param sequence: the sequence number that an RTP packet states; None for RTCP.
+        :param sequence: the sequence number of an RTP packet; None for RTCP.
         """
         return self.quota.failures_left > 0 or self.sources.is_plausible(ssrc, sequence)
 

@@ -64,8 +64,8 @@ class MediaPlan:
     def agreed(self, *, without: str = "") -> Agreed:
         """Return the codecs that all participants can receive, or all except the participant `without`.
 
-        A participant that withdraws its offer may lack the codecs that the others have agreed on since then. If so, it
-        gets no media of that kind, and the others keep their codecs.
+        The others may have agreed on codecs after a participant's offer. If the participant withdraws the offer, it may
+        lack these codecs. Then it gets no media of that kind, and the others keep their codecs.
         """
         agreed = Agreed()
         for leg in legs_of(self._participants):
@@ -74,10 +74,10 @@ class MediaPlan:
         return agreed
 
     def agreed_by_others(self, id_: str) -> Agreed:
-        """Return the codecs on which all others agree. This participant must support one of them for each kind.
+        """Return the codecs on which all other participants agree. This one must support one of them for each kind.
 
-        At least OPUS_PARTICIPANTS others with Opus keep it even if this participant lacks it. The exception is a
-        participant that was accepted without Opus before.
+        If at least OPUS_PARTICIPANTS others have Opus, they keep it even if this participant lacks it. They do not if
+        this participant was accepted without Opus before.
         """
         others = [leg for leg in legs_of(self._participants) if leg.participant != id_]
         with_opus = sum(takes_opus(leg.negotiation.capabilities) for leg in others)

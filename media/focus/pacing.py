@@ -10,25 +10,26 @@ from media.focus.feedback import LEAST_RATE, NO_LIMIT
 from media.focus.leg import Leg
 from media.forward.tracks import Track
 
-# With each report, a congested connection lowers the limit of a video to no less than this share of the video's rate.
+# With each call of `pace`, a congested connection lowers a video's limit to no less than this share of the video's
+# rate.
 LEAST_SHARE = 0.7
 # In bits per second for each video. If a receiver's estimate is higher, its connection is no longer congested, because
 # a browser sends a camera's video at no higher rate.
 PLENTY = 2_500_000
 # A sender defies its limit if its rate exceeds EXCESS_FACTOR * limit + EXCESS_RATE (bits per second) in MOST_DEFIANCES
-# reports in a row. Browsers obey within one report.
+# calls of `pace` in a row. Browsers obey before the next call.
 EXCESS_FACTOR, EXCESS_RATE, MOST_DEFIANCES = 1.25, 300_000, 4
 # A video is withheld for at least this many seconds, unless its sender slows down.
 WITHHELD_SECONDS = 30.0
 
 
 class Pacer:
-    """The limits of one conference's senders. Call `pace` once per report; this object has no clock."""
+    """The limits of one conference's senders. Call `pace` periodically; this object has no clock."""
 
     def __init__(self) -> None:
         # The rate that each limited sender would have now if it had obeyed, in bits per second.
         self._expected: dict[Track, float] = {}
-        # In how many reports in a row each sender has exceeded its limit.
+        # In how many calls of `pace` in a row each sender has exceeded its limit.
         self._defiances: dict[Track, int] = {}
 
     def pace(self, legs: Sequence[Leg], tracks: Iterable[Track], seconds: float) -> list[tuple[Leg, Track]]:
@@ -60,7 +61,7 @@ class Pacer:
         }
 
     def _count_defiances(self, rates: dict[Track, float]) -> None:
-        """Count for how many reports in a row each sender has exceeded its limit."""
+        """Count in how many calls of `pace` in a row each sender has exceeded its limit."""
         self._defiances = {
             track: self._defiances.get(track, 0) + 1
             for track, expected in self._expected.items()

@@ -45,7 +45,8 @@ class Participant:
     quality: Quality = field(default_factory=Quality)
     # The causes that the next offer to this participant announces, the oldest first.
     causes: list[Cause] = field(default_factory=list)
-    # The tracks of the last offer that the participant rejected. The focus does not offer them again unchanged.
+    # The tracks that the participant should have got when it last rejected an offer, or answered too many offers
+    # unusably. The focus does not offer exactly these tracks again.
     declined: tuple[Outgoing, ...] | None = None
     # Whether the participant was accepted without Opus. If so, it keeps its audio when others join later.
     lacks_opus: bool = False

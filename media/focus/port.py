@@ -1,8 +1,8 @@
 """The node's UDP port: one socket for all legs, demultiplexed by the first byte (RFC 7983) and the source address.
 
 STUN messages are authenticated by their credentials. All other datagrams are accepted only from an address that has
-shown a leg's credentials. This module is the input of the hot loop, and none of its code waits. Its work on a packet is
-done once, for any number of receivers.
+shown a leg's credentials. This module is the input of the hot loop, and none of its code waits. The work of this module
+on a packet does not depend on the number of receivers.
 """
 
 import asyncio
@@ -119,7 +119,7 @@ class Port:
 
     @property
     def undelivered(self) -> int:
-        """How many messages the kernel did not accept."""
+        """How many messages the kernel did not accept. A GSO batch is one message."""
         return self.forwarder.undelivered + (self._fast.memory.undelivered if self._fast is not None else 0)
 
     # --- In ---------------------------------------------------------------------------------------------------
@@ -206,10 +206,10 @@ class Port:
                 self._release(gone, leg)
 
     def _is_in_use(self, name: bytes, leg: Leg, now: float) -> bool:
-        """Tell whether another leg's media goes to this sockaddr, and that leg answered a check a moment ago.
+        """Tell whether another leg's media goes to this sockaddr, and that leg answered a check within _IN_USE_SECONDS.
 
-        If so, the caller ignores a check from the sockaddr. A participant may have forged this source, to take the
-        address from the other leg.
+        If so, the caller ignores a check from the sockaddr. A participant may have forged the check's source address,
+        to take the address from the other leg.
         """
         holder = self._legs.get(name, leg)
         destination = holder.addresses.destination
@@ -278,7 +278,7 @@ class Port:
             self._routes.append(route)
 
     def _end_gso(self) -> None:
-        """Stop using GSO for the destinations whose routes do not support it."""
+        """Stop using GSO for the destinations whose network paths do not support it."""
         unsupported = self.forwarder.gso_unsupported
         for leg in set(self._legs.values()):
             destination = leg.addresses.destination

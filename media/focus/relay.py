@@ -17,7 +17,8 @@ from media.transport.sctp import LEAST_HELD, DataChannels, size_of
 # one receiver or received from its sender. A delivery takes up to 0.5 ms of the loop's time (`benchmarks.data`).
 DELIVERY_RATE = 600
 DELIVERY_BURST = 600
-# The same limits for all conferences of a node together: at most a third of the loop's time.
+# How many deliveries all conferences of a node together may make: per second, and in a burst. They take at most a third
+# of the loop's time.
 NODE_RATE = 800
 NODE_BURST = 800
 # How many deliveries a node makes in one turn, and the pause until the next turn, in which the loop forwards media.
@@ -114,8 +115,8 @@ class Relay:
         self._legs = legs
         self._budget = budget
         self._inboxes: dict[DataChannels, deque[_Message]] = {}
-        # For each sender, the bytes relayed so far; the sender with the fewest is next. `_turn` is the number of the
-        # sender that was chosen last. A new sender begins with that number.
+        # For each sender, the bytes relayed so far; the sender with the fewest is next. `_turn` is the number of bytes
+        # that the sender chosen last had at that moment. A new sender begins with this number.
         self._turns: dict[DataChannels, int] = {}
         self._turn = 0
         self._lanes = _Lane(is_long=True), _Lane(is_long=False)

@@ -93,7 +93,7 @@ class Routing:
             track.resumes = track.resumes or owner == leg.participant
 
     def connect(self, leg: Leg, track: Track) -> None:
-        """Give a leg a track according to the sections of both sides, or stop giving it the track."""
+        """Give a leg a track if the sections of the sender and of the leg allow it. Otherwise stop giving it."""
         participant = self._participants.get(leg.participant)
         # A handshake may succeed just after its leg was dropped.
         is_served = leg.is_connected and participant is not None and participant.leg is leg

@@ -66,7 +66,10 @@ class Signalling:
     # --- From participants ------------------------------------------------------------------------------------
 
     async def take_offer(self, task: OfferTask) -> Result:
-        """Answer a participant's offer. If a fresh offer can be answered, its new leg replaces the old one."""
+        """Answer a participant's offer. An offer of a new connection gets a new leg.
+
+        The new leg replaces the old one if the offer can be answered.
+        """
         participant, mod_id = self._participants[task.participant], task.mod_id
         known = participant.leg
         if known is not None and mod_id in known.answers:

@@ -56,8 +56,8 @@ class Sources:
     def expect(self, sections: Iterable[Section], track_of: TrackOf) -> None:
         """Prepare for the streams that the settled sections name.
 
-        The known streams of a section stay while it receives, unless the description names others for that section. All
-        other streams are forgotten.
+        The known streams of a section stay while the participant may send on it, unless the description names other
+        streams for it. All other streams are forgotten.
         """
         streams: dict[int, Source] = {}
         self._ignored = set()
@@ -97,7 +97,7 @@ class Sources:
     def is_plausible(self, ssrc: int, sequence: int | None) -> bool:
         """Tell whether a packet looks like the next one of a known stream.
 
-        :param sequence: the sequence number that an RTP packet states; None for RTCP.
+        :param sequence: the sequence number of an RTP packet; None for RTCP.
         """
         source = self.streams.get(ssrc)
         if source is None or sequence is None:

@@ -11,7 +11,8 @@ LONGEST_GAP_SECONDS = 2.0
 class Watch:
     """Measures for how long all accesses to the database have succeeded, by the monotonic clock.
 
-    A node that is silent while the database is unreachable may be alive. So its silence counts only for this time.
+    A node that is silent while the database is unreachable may be alive. So a node's silence counts only while the
+    database is reachable.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -48,9 +48,9 @@ _NULL, _DONTWAIT = ffi.NULL, int(socket.MSG_DONTWAIT)
 # These errors mean that the socket accepts nothing now. After any other error, the next datagram may still be sent,
 # because only one destination is affected.
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
-# These errors mean that the route cannot segment a GSO batch. Either the route's device does not compute checksums
-# (many tunnels, before Linux 6.11), or the datagrams are larger than the route's MTU. Sent one by one, the datagrams
-# may still arrive.
+# These errors mean that the network path does not support GSO batches. Either the path's device does not compute
+# checksums (many tunnels, before Linux 6.11), or the datagrams are larger than the path's MTU. Sent one by one, the
+# datagrams may still arrive.
 _GSO_UNSUPPORTED = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
 
 
@@ -91,7 +91,8 @@ class Inbox(_Batch):
 
     def __init__(self, slots: int) -> None:
         super().__init__(slots)
-        # For each slot, the address of the received length, as an `int`. Decryption changes this length.
+        # For each slot, the address of the length of the received datagram. libsrtp uses the length as an `int`, and
+        # changes it when it decrypts.
         self.received_addresses = [address_in_memory(self._headers + i) + 56 for i in range(slots)]
         self._names = ffi.new("unsigned char[]", slots * NAME_SIZE)
         view = memoryview(ffi.buffer(self._names))
@@ -114,7 +115,7 @@ class Inbox(_Batch):
 class Outbox(_Batch):
     """Datagrams to send. The hot path fills the slots itself.
 
-    `gso_unsupported` collects the addresses in memory of the sockaddrs whose routes refused a GSO batch.
+    `gso_unsupported` collects the sockaddrs (by their addresses in memory) whose network paths refused a GSO batch.
     """
 
     def __init__(self, slots: int) -> None:
@@ -220,7 +221,7 @@ def segmentation_works(fd: int) -> bool:
 
 
 def sockaddr(host: str, port: int) -> bytes:
-    """Return the sockaddr of an IPv4 or IPv6 address in NAME_SIZE bytes, the length that all messages state."""
+    """Return the sockaddr of an IPv4 or IPv6 address, padded to NAME_SIZE bytes."""
     if ":" in host:
         family, address = socket.AF_INET6, bytes(4) + socket.inet_pton(socket.AF_INET6, host) + bytes(4)
     else:

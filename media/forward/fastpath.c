@@ -252,7 +252,7 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
 
 /* --- Out ------------------------------------------------------------------------------------------------------------ */
 
-/* Send the packets of a GSO batch one by one, because the route to their receiver does not support GSO. */
+/* Send the packets of a GSO batch one by one, because the network path to their receiver does not support GSO. */
 static void send_singly(struct fastpath *path, struct mmsghdr *batch) {
     struct msghdr *whole = &batch->msg_hdr;
     if (path->gso_unsupported_count < SLOTS_IN)
@@ -362,7 +362,7 @@ static void rewrite(uint8_t *to, const struct arrival *from, const struct varian
         translate(to, variant->ids);
 }
 
-/* Send all packets that have the route of the first one, and clear their routes. */
+/* Send all packets that have the route of the first one, and set their `route` to NULL. */
 static void forward(struct outbound *out, struct arrival *arrivals, int count) {
     const struct route *route = arrivals[0].route;
     const struct arrival *burst[SLOTS_IN];

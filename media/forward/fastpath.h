@@ -12,13 +12,13 @@ enum limits {
     SLOT_SIZE = 2048,         /* bytes of a slot, including those that SRTP adds */
     NAME_SIZE = 28,           /* bytes of a struct sockaddr_in6, the larger sockaddr */
     FULL = 64,                /* once this many messages are ready, they are sent without waiting for more */
-    LARGEST_SEGMENT = 1216,   /* bytes of a packet that fits any IPv6 route when encrypted (1280 bytes, RFC 8200) */
+    LARGEST_SEGMENT = 1216,   /* bytes of a packet that fits any IPv6 path when encrypted (1280 bytes, RFC 8200) */
     HISTORY = 512,            /* packets kept of a track: more than a second of video. A power of two */
     ARENA_SIZE = 614400,      /* bytes of these packets: 512 packets of 1200 */
     ELEMENT_IDS = 15,         /* IDs that a one-byte header extension may use, and 0 (RFC 8285 section 4.2) */
     QUIET = 60,               /* audio level in -dBov; anything quieter is noise */
     BUCKETS = 1024,           /* buckets of the table of addresses. A power of two */
-    NEAR = 3000               /* largest plausible distance of a packet: over a second of video (RFC 3550, A.1) */
+    NEAR = 3000               /* largest plausible distance to the expected packet: over 1 s of video (RFC 3550, A.1) */
 };
 
 /* What the fast path did with a datagram. */
@@ -31,7 +31,7 @@ enum verdict {
 /* streams.Stream */
 struct stream {
     int64_t expected;         /* next sequence number, counted on beyond 16 bits; negative before the first packet */
-    int64_t received;         /* packets that have arrived */
+    int64_t received;         /* how many packets have arrived */
     double transit;           /* last packet's arrival minus timestamp, in RTP clock units (RFC 3550 section 6.4.1) */
     double jitter;            /* in units of the RTP clock */
     double asks_at;           /* when to request missing packets next; infinite while none is missing */
@@ -49,13 +49,13 @@ struct kept {
 struct history {
     uint8_t *arena;           /* a ring of the bytes written last */
     uint64_t position;        /* bytes ever written, including those skipped at the arena's end */
-    struct kept kept[HISTORY]; /* by the last bits of the sequence number */
+    struct kept kept[HISTORY]; /* indexed by the last bits of the sequence number */
 };
 
 /* tracks.Variant: receivers that get the same bytes before encryption. */
 struct variant {
     uint8_t payload_type;
-    bool gso;                 /* whether the route to these receivers supports GSO batches */
+    bool gso;                 /* whether the network path to these receivers supports GSO batches */
     uint16_t foreign;         /* a bit for each ID of a header extension that must change or be blanked */
     uint8_t ids[ELEMENT_IDS]; /* the receivers' ID for each of the sender's; 0 where the receivers have none */
     int64_t distance;         /* added to the track's sequence numbers */
@@ -130,11 +130,11 @@ struct fastpath {
     uint8_t *slots_in;
     uint8_t *slots_out;
     uint8_t verdicts[SLOTS_IN];      /* of each datagram that the last turn read */
-    uintptr_t gso_unsupported[SLOTS_IN]; /* sockaddrs whose routes refused a GSO batch; Python reads and clears them */
+    uintptr_t gso_unsupported[SLOTS_IN]; /* sockaddrs whose paths refused a GSO batch; Python reads and clears them */
     int32_t gso_unsupported_count;
     int64_t sent;             /* packets, counted once per receiver, whether or not the kernel accepted them */
     int64_t unprotected;      /* packets that could not be encrypted; `sent` includes them */
-    int64_t undelivered;      /* messages that the kernel did not accept */
+    int64_t undelivered;      /* messages that the kernel did not accept; a GSO batch is one message */
     struct address *addresses[BUCKETS];
     struct segment segments[SLOTS_OUT];          /* of each outgoing message */
     uint8_t rewritten[SLOTS_IN * SLOT_SIZE];     /* packets as receivers get them, before encryption */

@@ -39,7 +39,7 @@ _WITHOUT = "The focus forwards in Python: calls work, but need more CPU time. In
 
 
 class FastPath:
-    """The fast path of one socket. Its `struct fastpath`, `memory`, holds counters. Read them only between turns."""
+    """The fast path of one socket. Its `memory`, a `struct fastpath`, has counters. Read them only between turns."""
 
     def __init__(
         self, library: Any, fd: int, srtp: tuple[int, int], inbox: Inbox, outbox: Outbox, *, longest_batch: int

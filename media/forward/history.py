@@ -40,7 +40,7 @@ class History:
         memory.position += size
 
     def get(self, sequence: int) -> Kept | None:
-        """Return the packet with this number, if it is still kept."""
+        """Return the packet with this sequence number, if it is still kept."""
         kept, position = self.memory.kept[sequence & HISTORY - 1], self.memory.position
         if sequence < 0 or kept.sequence != sequence or position - kept.position > ARENA_SIZE:
             return None
@@ -48,6 +48,6 @@ class History:
         return Kept(sequence, kept.timestamp, self._arena[start : start + kept.size])
 
     def timestamp(self, sequence: int) -> int | None:
-        """Return the timestamp of the packet with this number, if it is still known."""
+        """Return the timestamp of the packet with this sequence number, if it is still known."""
         kept = self.memory.kept[sequence & HISTORY - 1]
         return int(kept.timestamp) if kept.sequence == sequence else None

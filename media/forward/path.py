@@ -1,7 +1,7 @@
 """The output of the hot loop: from packets placed in their tracks to encrypted datagrams.
 
-Most of the time is spent in the kernel. libsrtp encrypts in place, in the buffer that the kernel reads. So each
-receiver costs one copy and one call of libsrtp. Everything else is done for all receivers of a burst at once. `map`
+Most of the time is spent in the kernel. libsrtp encrypts in place, in the buffer that the kernel reads. So each packet
+costs one copy and one call of libsrtp per receiver. Everything else is done for all receivers of a burst at once. `map`
 calls libsrtp, so the interpreter itself only makes the copy for each receiver.
 """
 
@@ -44,16 +44,16 @@ class Forwarder:
 
     @property
     def undelivered(self) -> int:
-        """How many messages the kernel did not accept."""
+        """How many messages the kernel did not accept. A GSO batch is one message."""
         return self._box.undelivered
 
     @property
     def gso_unsupported(self) -> set[int]:
-        """The addresses in memory of sockaddrs whose routes do not support GSO. The caller handles and removes them."""
+        """The sockaddrs (by address in memory) whose network paths do not support GSO. The caller clears the set."""
         return self._box.gso_unsupported
 
     def forward(self, routes: Iterable[Route]) -> None:
-        """Send the bursts of these routes, and clear them. Never raises."""
+        """Send the bursts of these routes, and empty the bursts. Never raises."""
         for route in routes:
             try:
                 self._forward(route)
@@ -112,7 +112,7 @@ class Forwarder:
             self._flush()
 
     def _names_without(self, receivers: Receivers, failures: list[int]) -> "array[int]":
-        """Return the names, with 0 for each receiver for which a packet could not be encrypted.
+        """Return the receivers' names, but 0 for each receiver for which a packet could not be encrypted.
 
         Such a receiver gets no packet of this burst.
         """

@@ -1,7 +1,7 @@
 """Repair of lost packets: the round trip of a leg, and a receiver's budget for retransmissions."""
 
-# Used before the first measurement, in seconds. They are long, because one request too few is better than four too
-# many.
+# The round trip and the patience before the first measurement, and the bounds of the patience, in seconds. The first
+# two are long, because one request too few is better than four too many.
 INITIAL_SECONDS = 0.1
 INITIAL_PATIENCE = 0.25
 SHORTEST_PATIENCE = 0.04
@@ -13,12 +13,14 @@ SHARE = 0.2
 LARGEST_SHARE = 0.5
 # The smallest budget, in bits per second: for a connection that carries hardly anything, or is not measured yet.
 LEAST_RATE = 20_000
-# A burst of this many bytes is always allowed. If the budget of BURST_SECONDS is larger, it is the limit of a burst.
+# A burst of this many bytes is always allowed. If BURST_SECONDS of the budget are more bytes, a burst may have that
+# many.
 BURST = 14_400
 BURST_SECONDS = 0.5
 # IP, UDP and SRTP add this many bytes to a packet.
 OVERHEAD = 60
-# How many requested packets are looked up within a tick. A loss of 5 % of forty cameras needs a tenth of that.
+# How many requested packets are looked up within a tick. If 5 % of the packets of forty cameras are lost, a tenth of
+# this number is enough.
 REQUESTS_A_TICK = 300
 # A request is remembered for this many seconds. REQUESTS_A_TICK bounds the number of remembered requests.
 REMEMBERED_SECONDS = 2.0

@@ -137,7 +137,7 @@ def element_ids(packet: bytes) -> int:
 
 
 def _element_ids(packet: bytes) -> int:
-    """Return the same as `element_ids`, for any packet."""
+    """Return the result of `element_ids` for any packet, without the shortcut for ordinary packets."""
     ids = 0
     try:
         for id_, _, _, _ in elements(packet):

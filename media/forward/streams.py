@@ -22,7 +22,8 @@ REQUEST_BURST, REQUEST_RATE = 2 * LARGEST_GAP, 500
 # A missing packet is given up after TRIES requests, or after USEFUL_SECONDS, when it is too late for a picture.
 TRIES = 8
 USEFUL_SECONDS = 1.0
-# How many sender reports are remembered. A receiver report refers to the last one that has reached the receiver.
+# How many sender reports are remembered. A receiver report refers to the last sender report that has reached the
+# receiver.
 _REPORTS_KEPT = 4
 
 
@@ -61,8 +62,8 @@ class Stream:
     missing: dict[int, Missing] = field(default_factory=dict)
     # Whether packets are missing that will not be repaired, so that only a key frame helps.
     is_broken: bool = False
-    # The number of the first packet after the last gap that is not requested and thus never filled; -1 without one. It
-    # is counted on beyond 16 bits.
+    # The sequence number (counted on beyond 16 bits) of the first packet after the last gap that is not requested and
+    # thus never filled; -1 if there was no such gap.
     jumped_to: int = -1
     # Whether retransmissions come as a stream of their own. If so, a late packet in this stream is not the answer to a
     # request.
@@ -101,7 +102,7 @@ class Stream:
         """Record a packet. Return its sequence number, counted on beyond 16 bits.
 
         Return None for a duplicate, or if the packet is too late. The caller must pass every authentic packet of the
-        stream. If so, this object counts like both ends of SRTP, and no number is returned twice.
+        stream. Only then does this object count like both ends of SRTP, and return no number twice.
         """
         memory = self.memory
         transit = now * self.clock_rate - timestamp
@@ -131,7 +132,7 @@ class Stream:
         return self.take(sequence, timestamp, now)
 
     def _skip(self, ahead: int, now: float) -> None:
-        """Record that this many packets are missing before the next one."""
+        """Record a gap: the next `ahead` packets are missing."""
         if ahead <= LARGEST_GAP and self.asks and self._requests.take(ahead, now):
             for sequence in range(self.expected, self.expected + ahead):
                 self.missing[sequence & 0xFFFF] = Missing(now, 0, now, now)
@@ -170,7 +171,7 @@ class Stream:
         return self.expected - late if late <= LATEST else None
 
     def _time(self, missing: Missing, now: float) -> None:
-        """Measure the round trip by the answer to a request. It is unclear which of several requests was answered."""
+        """Measure the round trip by the answer to a request. If there were several, it is unclear which it answers."""
         if missing.tries == 1 or (missing.tries and not self.round_trip.is_measured):
             self.round_trip.measure(now - (missing.asked_at if missing.tries == 1 else missing.noticed_at))
         elif missing.tries:

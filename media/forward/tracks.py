@@ -1,8 +1,8 @@
 """Participants publish tracks, and legs get them through sinks.
 
-A track outlives its source. The source may be held, muted, restarted or moved to another device. Receivers see one SSRC
-whose sequence numbers and timestamps continue. So a packet is placed in the track's own numbering once, and all
-receivers share the result.
+A track outlives its source. The source may be put on hold, muted, restarted or moved to another device. Receivers see
+one SSRC whose sequence numbers and timestamps continue. So a packet is placed in the track's own numbering once, and
+all receivers share the result.
 
 Receivers may differ in payload types, in IDs of header extensions and, after a long pause, in the offset of their
 sequence numbers (`distance`). Each combination is a variant. Variants are computed when the routes are built, not for
@@ -31,7 +31,7 @@ LATEST_START = 1024
 LEAST_GAP = 2
 # Sender reports are forwarded at most once in this many seconds. Browsers send one per second.
 REPORT_SECONDS = 0.2
-# The IDs that a one-byte header extension can have, as bits, including 0, which is not allowed.
+# A bit for each ID that a one-byte header extension can have, and for 0, which is not allowed.
 _SHORT_IDS = (1 << ELEMENT_IDS) - 1
 # How much a packet adds to the loudness of its track, by its audio level in -dBov.
 _LOUDNESS = tuple(max(0.0, 1 - level / QUIET) for level in range(128))
@@ -82,7 +82,7 @@ class Variant(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Route:
-    """The route of one payload type of a track. `burst` holds the packets that have arrived and will be sent."""
+    """The receivers of one payload type of a track. `burst` holds packets that have arrived and will be sent."""
 
     track: "Track"
     variants: list[Variant]
@@ -104,7 +104,7 @@ class Sink:
     extensions: Mapping[int, int]
     # The payload type of retransmissions (RTX), by the receiver's payload type.
     retransmits: Mapping[int, int]
-    # Whether the route to the leg supports GSO batches.
+    # Whether the network path to the leg supports GSO batches.
     gso: bool = True
     # What is added to the track's sequence numbers for this receiver.
     distance: int = 0
@@ -241,8 +241,8 @@ class Track:
     level_id = Shared[int]()
     # How loud the track was recently. The speaker is chosen by this value, which falls with every tick.
     loudness = Shared[float]()
-    # The first number since the current source began or resumed. Older packets of the source are dropped: no number is
-    # free for them.
+    # The first sequence number since the current source began or resumed. Older packets of the source are dropped: no
+    # sequence number is free for them.
     first_sequence: int = 0
     # The largest `begins` of all sinks.
     begins: int = 0
@@ -250,7 +250,7 @@ class Track:
     key_frame_asked_at: float = float("-inf")
     reported_at: float = float("-inf")
     _stream: Stream | None = None
-    # The fast path's memory of the routes, which must live as long as the track.
+    # The `struct route`s and `struct variant`s of fastpath.h, which must live as long as `memory` points to them.
     _laid: list[object] = field(default_factory=list)
     # The receivers by payload type and variant; and whether every sink takes exactly the payload types of the routes.
     _groups: dict[int, dict[_Key, _Group]] = field(default_factory=dict)
@@ -314,7 +314,7 @@ class Track:
         return route if len(route.burst) == 1 else None
 
     def _route_of_before(self, payload_type: int, sequence: int) -> Route:
-        """Return a route for one late packet, to the receivers that already had the track at that number."""
+        """Return a route for one late packet, to the receivers that may get this sequence number (`Sink.begins`)."""
         return Route(self, _variants(payload_type, [sink for sink in self.sinks.values() if sink.begins <= sequence]))
 
     def hear(self, packet: bytes) -> None:
@@ -333,7 +333,7 @@ class Track:
                 self.timestamp_shift = self.last_timestamp + elapsed - timestamp & 0xFFFFFFFF
         else:
             # Whatever the source's first number is, begin far from a wrap, so that receivers do not reach a wrap soon.
-            # Also add 65,536, so that a late packet has no negative number.
+            # Also add 65,536, so that a late packet has no negative sequence number.
             begin = 0x10000 + (sequence & 0xFFFF) - (sequence >> 15 & 1) * 0x4000
             self.sequence_shift = begin - sequence
             self.last_sequence = begin - 1
@@ -344,8 +344,8 @@ class Track:
     def _shorten(self, ahead: int, gap: int) -> int:
         """Reduce an unrepairable jump to this gap, so that receivers see a small loss. Return the gap.
 
-        Otherwise, a few long jumps could desynchronise a receiver's rollover counter. Receivers would also request the
-        missing packets, from a budget that other tracks need too.
+        Unshortened, a few long jumps could desynchronise a receiver's rollover counter. Receivers would also request
+        the missing packets, from a budget that other tracks need too.
         """
         self.sequence_shift -= ahead - gap
         self.first_sequence = self.last_sequence + gap
@@ -399,7 +399,8 @@ class Track:
         if before is not None:
             is_same = (before.payload_types, before.extensions) == (sink.payload_types, sink.extensions)
             sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
-            # An earlier packet would now differ under the same number, so it is not sent again.
+            # Sent again, an earlier packet would now have other content under its sequence number. So it is not sent
+            # again.
             sink.attached_at, sink.begins = before.attached_at, before.begins if is_same else self.last_sequence + 1
             self.begins = max(self.begins, sink.begins)
             sink.packets_before, sink.octets_before = before.packets_before, before.octets_before
@@ -411,7 +412,7 @@ class Track:
         return sink
 
     def _is_flexible(self) -> bool:
-        """Tell whether the routes may change in place: no route holds packets for its former receivers."""
+        """Tell whether the routes may change in place: no burst waits to be sent to the present receivers."""
         return self._are_alike and not any(route.burst for route in self.routes.values())
 
     def _enters(self, sink: Sink) -> bool:
@@ -434,10 +435,11 @@ class Track:
     def _resume(self, sink: Sink, pause: Pause | None) -> None:
         """Prepare a sink to begin, or to continue after a pause.
 
-        No number may be used twice. Receivers would refuse the second packet, and AES-GCM would reveal both packets
-        (RFC 7714 section 8.1). So a sink keeps its distance, and the receiver sees the pause as a loss. The receiver
-        may request the packets of the pause that are still kept. The sink gets a new distance, and thus a variant of
-        its own, only if the pause would desynchronise the receiver's rollover counter (RFC 3711 section 3.3.1).
+        No sequence number may be used twice. Receivers would refuse the second packet, and AES-GCM would reveal both
+        packets (RFC 7714 section 8.1). So a sink keeps its distance, and the receiver sees the pause as a loss. The
+        receiver may request the packets of the pause that are still kept. The sink gets a new distance, and thus a
+        variant of its own, only if the pause would desynchronise the receiver's rollover counter (RFC 3711 section
+        3.3.1).
         """
         sink.packets_before, sink.octets_before = self.packets, self.octets
         sink.attached_at = self.last_sequence + 1

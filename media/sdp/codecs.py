@@ -122,10 +122,10 @@ class Agreed:
         return self.joined_by(fitting, sections)
 
     def in_use(self) -> "Agreed":
-        """Return the codecs to list: the preferred codec of each kind, and others only for sections that lack it.
+        """Return the codecs to list: the preferred codec of each kind, and more only for sections that lack it.
 
-        So a description lists only codecs that may be sent. PCMU and PCMA come after all other media codecs, in any
-        order of joining. Applying this method to its own result changes nothing.
+        So a description lists only codecs that may be sent. PCMU and PCMA come after all other media codecs, in
+        whatever order participants joined. Applying this method to its own result changes nothing.
         """
         codecs = {
             kind: _in_use(codecs, [keys for each, keys in self.sections if each == kind])
@@ -142,7 +142,7 @@ class Agreed:
         return kind not in self.codecs or is_usable(codec for codec in self._required(kind) if codec.key in keys)
 
     def _required(self, kind: str) -> Codecs:
-        """Return the codecs of a kind. A new participant must have at least one of them."""
+        """Return the codecs of a kind of which a new participant must have at least one."""
         opus = tuple(codec for codec in self.codecs[kind] if codec.key == _OPUS)
         return opus if opus and self.keeps_opus else self.codecs[kind]
 
@@ -388,14 +388,14 @@ def _h264_key(parameters: dict[str, str]) -> Key | None:
 
 
 def _ours(fmtp: str) -> str:
-    """Return the parameters without sprop- ones: these describe the writer's own stream, so we must not repeat them."""
+    """Return the parameters except sprop-…, which describe the writer's own stream and must not be repeated."""
     if "sprop-" not in fmtp:
         return fmtp
     return ";".join(each.strip() for each in fmtp.split(";") if not each.strip().lower().startswith("sprop-"))
 
 
 def narrowed(codec: Codec, other: Codec) -> Codec:
-    """Return the codec; for H.264, with the lower of both levels, which the weaker receiver can decode."""
+    """Return `codec`; for H.264, with the lower level of the two codecs, which both receivers can decode."""
     ours, theirs = _H264_LEVEL.search(codec.fmtp), _H264_LEVEL.search(other.fmtp)
     if codec.name != "H264" or not (ours and theirs) or int(theirs[2], 16) >= int(ours[2], 16):
         return codec

@@ -27,7 +27,7 @@ class NegotiationError(ValueError):
 
 
 class NewAssociationError(NegotiationError):
-    """An offer with another certificate and other ICE credentials, which needs a new leg (RFC 8842 section 3.1)."""
+    """An offer with a new certificate and new ICE credentials, which needs a new leg (RFC 8842 section 3.1)."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class Description:
-    """A description: its origin, the session's attributes, the media sections, and the mids of each BUNDLE group."""
+    """A description: its origin, session-level attributes, media sections, and the mids of each BUNDLE group."""
 
     session_id: str
     version: int
@@ -110,16 +110,16 @@ class Description:
         return next((each for each in stated if syntax.UFRAG.fullmatch(each)), "")
 
     def stated(self, media: ParsedSection, name: str) -> str:
-        """Return the attribute's first value in the section, or else in the session, or else an empty string."""
+        """Return the attribute's first value in the section, or else at session level, or else an empty string."""
         return (media.attributes.get(name) or self.attributes.get(name) or ("",))[0]
 
     def has_ice(self, media: ParsedSection) -> bool:
-        """Tell whether the section has ICE credentials, its own or the session's."""
+        """Tell whether the section has ICE credentials, its own or at session level."""
         ufrag, password = self.stated(media, "ice-ufrag"), self.stated(media, "ice-pwd")
         return bool(syntax.UFRAG.fullmatch(ufrag) and syntax.PASSWORD.fullmatch(password))
 
     def has_fingerprint(self, media: ParsedSection) -> bool:
-        """Tell whether the section has a fingerprint with a trusted digest, its own or the session's.
+        """Tell whether the section has a fingerprint with a trusted digest, its own or at session level.
 
         :raises SdpError: when a fingerprint does not have its algorithm's length.
         """
@@ -127,7 +127,7 @@ class Description:
 
     @cached_property
     def _has_fingerprint(self) -> bool:
-        """Whether the session itself has a fingerprint with a trusted digest. Computed once for all sections."""
+        """Whether there is a session-level fingerprint with a trusted digest. Computed once for all sections."""
         return bool(read_fingerprints(self.attributes))
 
     def live(self) -> list[ParsedSection]:
@@ -244,7 +244,7 @@ def read_transport(description: Description, sections: Sequence[ParsedSection]) 
     for media in sections:
         if media.is_rtp and not media.flag("rtcp-mux"):
             raise NegotiationError(f"The {media.kind} section lacks a=rtcp-mux: the focus has one transport for all.")
-    # One section states the transport for the bundle (RFC 9143 section 7.1.3). The session's attributes are defaults.
+    # One section states the transport for the bundle (RFC 9143 section 7.1.3). Session-level attributes are defaults.
     for attributes in [*(media.attributes for media in sections), description.attributes]:
         stated = {**description.attributes, **attributes}
         if "ice-ufrag" in attributes or ("ice-pwd" in attributes and "ice-ufrag" in stated):

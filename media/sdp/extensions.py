@@ -1,4 +1,4 @@
-"""The RTP header extensions that a leg may use (RFC 8285), and the reasons.
+"""The RTP header extensions that a leg may use (RFC 8285), and why others are left out.
 
 In sections that the participant offered, the extensions have the participant's IDs. The forwarder rewrites IDs that are
 different for a receiver, and blanks extensions that the receiving leg has not agreed to.
@@ -29,15 +29,15 @@ TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-exte
 _BOTH = frozenset({"audio", "video"})
 _VIDEO = frozenset({"video"})
 
-# By URI, the kinds of section on which the focus agrees to an extension. abs-send-time, with which a browser estimates
-# its bandwidth, is left out on purpose: it would mix the clocks of many senders. Without this extension, a browser
-# considers each stream separately.
+# For each extension to which the focus agrees, by URI: the kinds of section that may use it. abs-send-time, with which
+# a browser estimates its bandwidth, is left out on purpose: it would mix the clocks of many senders. Without this
+# extension, a browser considers each stream separately.
 SERVED: Mapping[str, frozenset[str]] = {
     # Incoming packets name their section, which is needed if a=ssrc is missing. We need not send the extension.
     MID: _BOTH,
     # The audio level (RFC 6464), for the focus and the receivers. Forwarded unchanged.
     AUDIO_LEVEL: frozenset({"audio"}),
-    # How a phone is held. Forwarded unchanged.
+    # The rotation of the picture, which changes when a phone is turned. Forwarded unchanged.
     VIDEO_ORIENTATION: _VIDEO,
     # The buffer that the sender wants the receiver to have. Forwarded unchanged.
     PLAYOUT_DELAY: _VIDEO,
@@ -90,7 +90,7 @@ def read_extensions(media: ParsedSection) -> dict[str, int]:
 
 
 def meaning(key: str) -> str:
-    """Return the meaning of an ID by its key in `read_extensions`. The direction does not change the meaning."""
+    """Return the meaning of an ID, given its key in `read_extensions`: the key without its direction."""
     first, _, rest = key.partition(" ")
     return rest if first in _DIRECTIONS else key
 
@@ -112,7 +112,7 @@ def offered_extensions(kind: str, known: Mapping[str, int], codecs: Collection[s
 
     Only extensions that the section's codecs can use are offered. Playout delay is not offered, because browsers state
     none for cameras. Free IDs are chosen as Chromium chooses them. Chromium remembers the IDs of our offer even after
-    rolling it back. In an offer of its own, Chromium would refuse another meaning of such an ID.
+    rolling it back. In its own next offer, Chromium may not give such an ID another meaning.
     """
     free = {id_: None for id_ in range(14, 0, -1) if id_ not in set(known.values())}
     chosen: dict[str, int] = {}

@@ -66,12 +66,12 @@ class SectionState:
     format: str
     # The codecs that the participant supports here, except those that its answers have left out (`refused`).
     shown: Mapping[Key, Codec]
-    # Whether the participant receives here. Only its offers say so, and its answers if we offered to send here.
+    # Whether the participant receives here. Its offers say so, and its answers only if we offered to send here.
     takes: bool
     # Whether we have added the section. If so, we ask for media in it only after the participant has offered to send.
     ours: bool = False
     refused: frozenset[Key] = frozenset()
-    # This is false while no codec on which the conference agrees is possible here.
+    # False while this section can use no codec on which the conference agrees.
     served: bool = True
 
     def is_free_for(self, kind: str) -> bool:

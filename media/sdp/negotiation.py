@@ -167,7 +167,7 @@ class Negotiation:
     def receive_offer(self, text: str, others: Agreed) -> None:
         """Take the participant's offer. The caller must then settle it (`create_answer`) or forget it (`rollback`).
 
-        :param others: the codecs on which all others in the conference agree.
+        :param others: the codecs on which all other participants agree.
         :raises SdpError: when the text is not a session description.
         :raises NegotiationError: when the leg cannot agree to the offer.
         """
@@ -265,7 +265,7 @@ class Negotiation:
 
         After this, `create_offer` offers a new connection, and asks again for the media that the participant sent.
 
-        :param others: the codecs on which all others in the conference agree.
+        :param others: the codecs on which all other participants agree.
         :raises SdpError: when the text is not a session description.
         :raises NegotiationError: when the leg cannot agree to the offer.
         """
@@ -350,7 +350,7 @@ class Negotiation:
         return self._new_credentials()
 
     def _add(self, states: list[SectionState], tracks: Sequence[Outgoing], agreed: Agreed, numbers: Numbers) -> Numbers:
-        """Add sections for the tracks, or reuse rejected sections of their kind. Return the extended numbers."""
+        """Add sections for the tracks, or reuse rejected sections of their kind. Return `numbers` with the new ones."""
         for track in tracks:
             state, numbers = new_section(track, self._free_mid(states), agreed, numbers)
             if state is None:

@@ -193,7 +193,7 @@ def _rtp_section(media: ParsedSection, previous: SectionState | None, agreed: Ag
 
 
 def _wanted(shown: Mapping[Key, Codec], agreed: Iterable[Codec]) -> Codecs:
-    """Return the agreed codecs that are possible here. The codec that the conference prefers is first."""
+    """Return the agreed codecs that are also in `shown`. The codec that the conference prefers is first."""
     return coherent(narrowed(shown[codec.key], codec) for codec in agreed if codec.key in shown)
 
 
@@ -288,7 +288,7 @@ def place(states: Iterable[SectionState], outgoing: Iterable[Outgoing]) -> tuple
 
 
 def numbered(states: Iterable[SectionState], agreed: Agreed, numbers: Numbers) -> Numbers:
-    """Assign numbers to agreed codecs that the leg has never shown, for the sections that we have added."""
+    """Assign payload types to agreed codecs that the leg has never shown, for the sections that we have added."""
     for kind in {state.section.kind for state in states if state.ours and not state.section.rejected}:
         _, numbers = _own_codecs(agreed.codecs.get(kind, ()), numbers)
     return numbers
@@ -312,7 +312,7 @@ def restated(state: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) ->
 
 
 def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:
-    """Return a new section for the track (None if no codec is agreed), and the numbers including its own."""
+    """Return a new section for the track (None if no codec is agreed), and `numbers` with those of the section."""
     codecs, numbers = _own_codecs(agreed.codecs.get(track.kind, ()), numbers)
     if not is_usable(codecs):
         return None, numbers
@@ -338,7 +338,7 @@ def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> 
 
 
 def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
-    """Return the agreed codecs with the leg's numbers. Codecs that the leg has never shown get free numbers."""
+    """Return the agreed codecs with the leg's payload types (free ones if never shown), and the new `numbers`."""
     unknown = newly_numbered([codec for codec in agreed if codec.key not in numbers.known], numbers.taken)
     types = (each for codec in unknown for each in (codec.payload_type, codec.rtx_payload_type))
     fresh = {each for each in types if each is not None}

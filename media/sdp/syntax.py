@@ -17,7 +17,7 @@ MAX_MEDIA_SECTIONS = 256
 # One letter, "=", and a value without NUL, other control characters and Unicode's line separators. Only the session
 # name may begin with a space, or be a single space (RFC 8866 section 5.3).
 _LINE = re.compile(r"(?:s=|[a-z]=(?! ))[^\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]+")
-# The session's lines in their order, with at least one t= (RFC 8866 section 5).
+# The session-level lines in their order, with at least one t= (RFC 8866 section 5).
 _SESSION = re.compile(r"vosi?u?e*p*c?b*t[tr]*z?k?a*")
 # username, session ID, version, network type, address type, address (RFC 8866 section 5.2). Browsers accept any words.
 _ORIGIN = re.compile(r"o=(\S+) (\S{0,20}) (\S{0,20}) \S* \S* \S*")
@@ -71,7 +71,7 @@ class SdpError(ValueError):
 
 
 def split(text: str) -> list[list[str]]:
-    """Split the text into the session's lines and the m= sections, each a list of lines without their ends.
+    """Split the text into the session-level lines and the m= sections, each a list of lines without their ends.
 
     :raises SdpError: when the text has malformed lines, or more lines than any browser writes.
     """
@@ -111,7 +111,7 @@ def stated_direction(lines: list[str]) -> str | None:
 def attributes_of(lines: list[str], kind: str = "") -> dict[str, tuple[str, ...]]:
     """Return the values of each attribute (a=), in their order. A flag's value is empty.
 
-    :param kind: the media type of the section; empty for the session's lines.
+    :param kind: the media type of the section; empty for the session-level lines.
     :raises SdpError: when a browser could not read one of the lines.
     """
     patterns = _PATTERNS.get(kind, _PATTERNS["other"])

@@ -47,9 +47,9 @@ def write_body(
 ) -> str:
     """Return everything after the o= line.
 
-    The session states the transport once for all sections. The BUNDLE-tagged section repeats it, for clients that read
-    only sections (RFC 9143 section 7.1.3). This section also states the candidates, and so does the last section,
-    because aiortc reads candidates there.
+    Session-level lines describe the transport for all sections. The BUNDLE-tagged section repeats them, for clients
+    that read only sections (RFC 9143 section 7.1.3). The BUNDLE-tagged section also lists the candidates, and so does
+    the last section, because aiortc reads candidates there.
     """
     bundle = list(bundle)
     transport = [

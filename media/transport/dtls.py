@@ -1,8 +1,8 @@
 """The secure transport of one leg: DTLS (RFC 6347, RFC 5764) over datagrams that the port feeds.
 
 The operations decide which participants may have a leg. The port feeds only datagrams from an address that has shown
-the leg's ICE password. This module limits how much time and memory such a participant can use. An attacker that forges
-the participant's address has the same limits.
+the leg's ICE password. This module limits how much time and memory such a participant can use. Datagrams from an
+attacker that forges the participant's address count towards the same limits.
 """
 
 import asyncio
@@ -59,8 +59,9 @@ class State(StrEnum):
 class Handshakes:
     """The handshakes of a node. At most `limit` are in progress at the same time, and further ones wait their turn.
 
-    Once half of the turns are taken, each origin gets at most `share` of them. So stalled handshakes of an origin delay
-    only that origin. An origin is a property that several callers of `turn` have in common: a conference or a network.
+    Once `limit` / 2 handshakes are in progress, one more begins only if each of its origins has fewer than `share`. So
+    stalled handshakes of an origin delay only that origin. An origin is a property that several callers of `turn` have
+    in common: a conference or a network.
     """
 
     def __init__(self, limit: int = 128, share: int = 16) -> None:

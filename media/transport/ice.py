@@ -40,7 +40,8 @@ MAX_RESTARTS = 3
 MAX_TRANSACTIONS = 2048
 # How many checks for one agent are read within a second. A browser that tries many addresses sends about 20.
 MAX_CHECKS = 50
-# How many of these checks are reserved for the address of the last valid check, so that others cannot stop its consent.
+# How many of these checks are reserved for the source of the last valid check, so that no other sender can stop its
+# consent.
 KEPT_CHECKS = 25
 # How many of its own checks an agent remembers, to recognise their answers.
 MAX_SENT = 64
@@ -161,7 +162,7 @@ class Agents(Generic[Owner]):
         return len(self._generations)
 
     def open(self, owner: Owner, local: Credentials, remote: Credentials | None = None) -> Agent[Owner]:
-        """Make an agent. Without `remote`, any ufrag of the other side is accepted, until `restart` states it.
+        """Make an agent. Without `remote`, any ufrag of the other side is accepted, until `restart` sets it.
 
         :raises ValueError: when another agent has this ufrag.
         """

@@ -38,10 +38,10 @@ CHUNK_BURST = 400
 _DATA, _SACK, _RECONFIG, _FORWARD_TSN = 0, 3, 130, 192
 _PARAMETERS = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
 _COMMON_HEADER = 12
-# The most SACKs in a packet, and the most parameters in a RE-CONFIG (RFC 6525 section 3.1). Each takes time, and each
-# parameter causes an answer.
+# The most SACKs in a packet, and the most parameters in a RE-CONFIG (RFC 6525 section 3.1). Each SACK or parameter
+# takes time, and each parameter causes an answer.
 _MOST_SACKS, _MOST_RECONFIGURATIONS = 1, 2
-# The most pieces (DATA chunks) that a SACK may list after a gap. It exceeds the number ever in flight to one leg.
+# The most pieces (DATA chunks) that a SACK may list after a gap. More pieces are never in flight to one leg.
 _MAX_ACKNOWLEDGED = MAX_OUTSTANDING // 1024
 # This many pieces that a SACK lists after a gap count as one chunk.
 ACKNOWLEDGED_FOR_A_CHUNK = 512
@@ -49,7 +49,7 @@ ACKNOWLEDGED_FOR_A_CHUNK = 512
 
 @dataclass(frozen=True)
 class Holdings:
-    """Counts of what an association holds, for inspection. Each count is bounded."""
+    """Counts of an association's channels, pieces, bytes and timers, for inspection. Each count is bounded."""
 
     # Channels that are open, or about to close.
     channels: int
@@ -108,7 +108,7 @@ class DataChannels:
         return str(self._sctp.state)
 
     def holdings(self) -> Holdings:
-        """Return what the association holds now."""
+        """Return the current counts of the association."""
         sctp = self._sctp
         return Holdings(
             channels=sctp.open_channels,
@@ -146,7 +146,7 @@ class DataChannels:
         self._sctp.hold(max(size, LEAST_HELD))
 
     def release(self, size: int) -> None:
-        """Return a message's bytes to the window, and tell the other side when the window opens again."""
+        """Give a message's bytes back to the window, and tell the other side when the window opens again."""
         if self._sctp.release(max(size, LEAST_HELD)):
             task = asyncio.get_running_loop().create_task(self._sctp.announce_window())
             self._updates.add(task)

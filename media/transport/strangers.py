@@ -1,8 +1,8 @@
 """Count the checks for ufrags that no leg has, by the network from which they come.
 
-A flood of such checks takes little time, because most of it is dropped unread. The rest is still read. The source of
-the flood may be forged, and a participant in the same network must be able to connect. This module uses no clock and no
-socket.
+A flood of such checks takes little time, because most of it is dropped unread. The rest is still read, because a
+participant in that network must be able to connect: the source of a flood may be forged. This module uses no clock and
+no socket.
 """
 
 import socket
