@@ -346,7 +346,7 @@ Reader = Callable[[Peer], int]
 
 @dataclass
 class Outcome:
-    """The result of some seconds of load."""
+    """The result of a few seconds of load."""
 
     sent: int
     received: int

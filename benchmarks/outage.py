@@ -326,7 +326,7 @@ class World:
 
 
 class Watch:
-    """Records each conference that changes its node."""
+    """Records each conference that moves to another node."""
 
     def __init__(self, cluster: Cluster) -> None:
         """Start with the present node of each conference."""

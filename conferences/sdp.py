@@ -50,7 +50,8 @@ def validate(type_: str, text: str) -> ValidatedSdp:
     :raises SdpInvalidError: when it is not well-formed or has no media section, when a live section lacks ICE
         credentials or a DTLS fingerprint, or when a codec with parameters has no name.
     """
-    # A text has no fewer bytes than characters, so a text of too many characters need not be encoded.
+    # A text has at least as many bytes as characters. So a text with too many characters is refused without encoding
+    # it.
     if len(text) > SDP_LIMIT or len(text.encode(errors="surrogatepass")) > SDP_LIMIT:
         raise TooLargeError("The SDP is too large.", limit=SDP_LIMIT)
     try:

@@ -222,7 +222,7 @@ class TimedHandler(SyncHandler):
 
 @contextlib.contextmanager
 def _timed_database(timing: Timing) -> Iterator[None]:
-    """Count waits for locks and commits of this thread's connection as phases of their own."""
+    """Measure two phases of this thread's connection: waiting for locks, and committing."""
 
     def execute(run: Callable[..., Any], sql: str, *rest: Any) -> Any:
         if "FOR UPDATE" not in sql:

@@ -325,7 +325,7 @@ def _end_crossing_call(locked: LockedConference) -> None:
 
 
 def _ringing_participant(locked: LockedConference, session: Session) -> Participant | None:
-    """Return the participant that rings for the session; None if nothing rings for it and the conference is open.
+    """Return the participant for which this device rings, or None if it does not ring and the conference is open.
 
     :raises AlreadyAnsweredError: when the session, or another device of the user, takes part already.
     :raises NotRingingError: when nothing rings for the session.

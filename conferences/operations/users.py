@@ -31,8 +31,8 @@ _SILENT = Prepared(lambda pk: Conference.objects.silent().filter(pk=pk).order_by
 def lock_call(caller: Session, guests: Iterable[Participant], *, now: datetime) -> None:
     """Lock the caller and the guests exclusively until the end of the transaction.
 
-    Until then, none of their devices can register, and no other call can involve them, so quotas can count. Call this
-    function before any other lock is taken.
+    Until then, none of their devices can register, and no other call can involve them. So the counts for the quotas
+    cannot change. Call this function before any other lock is taken.
     """
     if _is_needed():
         _lock("pg_advisory_xact_lock", [caller, *_with_devices(guests, now=now)])
@@ -47,8 +47,9 @@ def lock_invitation(host: Session, guest: Participant, conference_id: str, *, no
 def lock_guests(conference_id: str, *, now: datetime) -> None:
     """If a conference does not ring yet, lock its guest list and the invited users until the transaction ends.
 
-    Until then, none of these users' devices can register, and no call can ring them, so quotas can count. Call this
-    function before any other lock is taken, and before anything that may make a conference ring.
+    Until then, none of these users' devices can register, and no call can ring them. So the counts for the quotas
+    cannot change. Call this function before any other lock is taken, and before anything that may make a conference
+    ring.
     """
     if _is_needed() and _SILENT.rows(pk=conference_id):
         _lock_guest_list(conference_id)
@@ -59,8 +60,8 @@ def lock_guests(conference_id: str, *, now: datetime) -> None:
 def _with_devices(guests: Iterable[Participant], *, now: datetime) -> list[Participant | Session]:
     """Return the guests and the live sessions of their users. The sessions hold all addresses of each user.
 
-    A session that registers between this query and the locks is missing. If it has an address that no other device of
-    its user has, calls to that address are not counted together with this call.
+    A session that registers between this query and the locks is missing. If it has a name or number that no other
+    device of its user has, that identity is not locked. A simultaneous call to that identity may then exceed a quota.
     """
     return [*guests, *Session.objects.live(now).devices_of(guests)]
 

@@ -61,7 +61,7 @@ class _Lane:
 
 
 class Budget:
-    """The common budget of all conferences of a node. The conference with the fewest deliveries is next."""
+    """The common budget of all conferences of a node. The conference with the fewest deliveries is served next."""
 
     def __init__(self) -> None:
         self._allowance = Allowance(NODE_RATE, NODE_BURST)

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 # Query the database for tasks this often, because a wake-up may be lost.
 POLL_SECONDS = 1.0
-# Give up a result that cannot be applied, or a report that cannot be delivered, after this many tries.
+# Give up on a result that cannot be applied, or a report that cannot be delivered, after this many tries.
 TRIES = 5
 RETRY_SECONDS = 1.0
 BATCH = 20

@@ -130,7 +130,7 @@ class Outbox(_Batch):
         """Make one message for each sockaddr. Several slots make a GSO batch.
 
         :param message: the index of the first message.
-        :param names: the addresses of the sockaddrs in memory. A message to 0 is not delivered.
+        :param names: the memory addresses of the sockaddrs. A message to 0 is not delivered.
         :param first: the first slot of the first message.
         :param step: how many slots later the next message begins.
         :param count: the number of slots of each message.

@@ -229,7 +229,7 @@ class Transport:
             await self._dtls.finish()
 
     def _expire(self) -> None:
-        """Give up a handshake that takes too long. `_receive` then raises. A cancellation could be lost in aiortc."""
+        """Give up a handshake that takes too long: `_receive` then raises. aiortc could lose a cancellation of the task."""
         logger.info("A DTLS handshake took too long")
         self._end(State.FAILED)
 

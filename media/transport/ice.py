@@ -29,7 +29,8 @@ Owner = TypeVar("Owner")
 # An address in the form that a socket returns: host, port, and for IPv6 two more numbers.
 Address = tuple[Any, ...]
 
-# The most bytes and attributes of a message. A browser's check has about 130 bytes and 8 attributes.
+# The largest size of a message in bytes, and the largest number of its attributes. A browser's check has about 130
+# bytes and 8 attributes.
 MAX_DATAGRAM = 1024
 MAX_ATTRIBUTES = 32
 # ICE restarts that may be pending at the same time, besides the credentials in use.

@@ -164,7 +164,7 @@ class Clients(RuleBasedStateMachine):
         self.answer_in(self.number_of(session), conference, self.sdp(self.number_of(session), type_, "inactive"))
 
     def follow(self, device: Device, conference: str) -> None:
-        """Update the conference that a device knows from its invitation, after the device has joined."""
+        """After a device has joined, update its copy of the conference, which came with the invitation."""
         view = self.invitations.pop((device.id, conference))
         view["state"] = "session-open"
         (participant,) = (

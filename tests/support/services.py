@@ -370,7 +370,7 @@ class Server:
         return self._process.pid
 
     def log(self) -> str:
-        """Return what the server has logged, over all its starts."""
+        """Return everything that the server has logged, across restarts."""
         return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
 
     @property

@@ -78,7 +78,7 @@ async def test_a_participant_keeps_its_audio_without_opus_whoever_joins(world: W
     world.peers.append(carol)
     await world.conference.join(carol)
     await all_hear_carol()
-    # So has the new device after a move. During the move carol has no connection.
+    # After a move, the new device also has a new peer connection. During the move carol has no connection.
     await world.conference.set_state(carol, "moving", "move")
     await world.conference.settle()
     await carol.close()

@@ -88,7 +88,7 @@ SAMPLES_SCREEN = re.sub(
 
 
 def leg_that_offers() -> tuple[Negotiation, str, Agreed]:
-    """Return a leg that waits for an answer, its offer, and what is agreed on. Carol's video is new in the offer."""
+    """Return a leg that waits for an answer; the leg's offer, in which carol's video is new; and the agreed codecs."""
     agreed = agreed_by(CHROMIUM)
     leg, _ = settled(CHROMIUM, BOB_AUDIO, BOB)
     return leg, offered(leg, BOB_AUDIO, BOB, CAROL, agreed=agreed), agreed
