@@ -1,9 +1,11 @@
 """Bandwidth: video is sent at the rate that the slowest receiver's connection can carry (decision 0010).
 
 The focus tells senders to slow down (REMB). If a sender does not slow down, receivers on congested connections get none
-of its video. Otherwise this video would leave no bandwidth for other participants' sound.
+of its video. Otherwise this video would leave no bandwidth for other participants' sound. Audio has a fixed limit, and
+a sender that exceeds it is treated in the same way.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from media.focus.feedback import LEAST_RATE, NO_LIMIT
@@ -19,7 +21,10 @@ PLENTY = 2_500_000
 # A sender defies its limit if its rate exceeds EXCESS_FACTOR * limit + EXCESS_RATE (bits per second) in MOST_DEFIANCES
 # calls of `pace` in a row. Browsers obey before the next call.
 EXCESS_FACTOR, EXCESS_RATE, MOST_DEFIANCES = 1.25, 300_000, 4
-# A video is withheld for at least this many seconds, unless its sender slows down.
+# In bits per second for all audio of one participant. Opus needs at most 510 kbit/s (RFC 6716 section 2.1.1), and twice
+# as much with redundancy (RED).
+MOST_AUDIO = 1_200_000
+# A track is withheld for at least this many seconds, unless its sender slows down.
 WITHHELD_SECONDS = 30.0
 
 
@@ -29,7 +34,7 @@ class Pacer:
     def __init__(self) -> None:
         # The rate that each limited sender would have now if it had obeyed, in bits per second.
         self._expected: dict[Track, float] = {}
-        # In how many calls of `pace` in a row each sender has exceeded its limit.
+        # In how many calls of `pace` in a row the sender of each track has exceeded its limit.
         self._defiances: dict[Track, int] = {}
 
     def pace(self, legs: Sequence[Leg], tracks: Iterable[Track], seconds: float) -> list[tuple[Leg, Track]]:
@@ -61,15 +66,20 @@ class Pacer:
         }
 
     def _count_defiances(self, rates: dict[Track, float]) -> None:
-        """Count in how many calls of `pace` in a row each sender has exceeded its limit."""
-        self._defiances = {
-            track: self._defiances.get(track, 0) + 1
+        """Count in how many calls of `pace` in a row the sender of each track has exceeded its limit."""
+        audio: Counter[str] = Counter()
+        for track, rate in rates.items():
+            audio[track.participant] += int(rate) if track.kind == "audio" else 0
+        excessive = {track for track in rates if track.kind == "audio" and audio[track.participant] > MOST_AUDIO}
+        excessive |= {
+            track
             for track, expected in self._expected.items()
             if rates.get(track, 0.0) > EXCESS_FACTOR * max(LEAST_RATE, expected) + EXCESS_RATE
         }
+        self._defiances = {track: self._defiances.get(track, 0) + 1 for track in excessive}
 
     def _withhold(self, leg: Leg, rates: dict[Track, float], seconds: float) -> list[Track]:
-        """Withhold each video from a congested leg if the video's sender defies its limit.
+        """Withhold each track from a congested leg if the track's sender defies its limit.
 
         Return the tracks for which withholding begins or ends.
         """
@@ -78,13 +88,14 @@ class Pacer:
         back = [
             track
             for track, time in left.items()
-            if rates[track] <= leg.downlink.estimate / 2 or (time <= 0 and not leg.downlink.is_congested)
+            if (rates[track] <= leg.downlink.estimate / 2 and track not in self._defiances)
+            or (time <= 0 and not leg.downlink.is_congested)
         ]
         leg.downlink.withheld = {track: time for track, time in left.items() if track not in back}
         new = [
-            track
-            for track in _video(leg)
-            if leg.downlink.is_congested and self._defiances.get(track, 0) >= MOST_DEFIANCES
+            sink.track
+            for sink in leg.sinks.values()
+            if leg.downlink.is_congested and self._defiances.get(sink.track, 0) >= MOST_DEFIANCES
         ]
         leg.downlink.withheld |= dict.fromkeys(new, WITHHELD_SECONDS)
         return back + new

@@ -9,6 +9,9 @@ from media.forward.tracks import Track
 AUDIBLE = 3.0
 # The share of the loudness that remains after each tick.
 LOUDNESS_KEPT = 0.8
+# The most loudness that counts: that of 50 packets a second with the loudest level, all the time. Otherwise a sender of
+# thousands of packets would be louder than every speaker.
+LOUDEST = 25.0
 # The speaker changes at most once in this many seconds, because each change is announced to everybody.
 SPEAKER_SECONDS = 1.0
 
@@ -29,6 +32,7 @@ class Speakers:
         """
         loudness: dict[str, float] = {}
         for track in tracks:
+            track.loudness = min(track.loudness, LOUDEST)
             loudness[track.participant] = max(track.loudness, loudness.get(track.participant, 0.0))
             track.loudness *= LOUDNESS_KEPT
         loudest = max(loudness, key=loudness.__getitem__, default=None)

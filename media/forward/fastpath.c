@@ -140,13 +140,14 @@ static const struct route *route_of(const struct track *track, uint8_t payload_t
 }
 
 /* Return a bit for each ID in a packet's header extension. Return -1 for an unusual packet: one with padding, with
- * contributing sources, or with elements that are not one-byte elements. Set `level` if an audio level is stated. */
+ * contributing sources, with elements that are not one-byte elements, or with more than MOST_ELEMENTS of them. Set
+ * `level` if an audio level is stated. */
 static int read_elements(const uint8_t *packet, int size, int level_id, int *level) {
     if (packet[0] == 0x80)
         return 0;
     if (packet[0] != 0x90 || size < HEADER_SIZE + 4 || read16(packet + 12) != 0xBEDE)
         return -1;
-    int at = HEADER_SIZE + 4, end = at + 4 * read16(packet + 14), ids = 0;
+    int at = HEADER_SIZE + 4, end = at + 4 * read16(packet + 14), ids = 0, left = MOST_ELEMENTS;
     if (end > size)
         return -1;
     while (at < end) {
@@ -155,7 +156,7 @@ static int read_elements(const uint8_t *packet, int size, int level_id, int *lev
             at++;
             continue;
         }
-        if (id == 15 || next > end)
+        if (id == 15 || next > end || left-- == 0)
             return -1;
         if (id == level_id && id != 0 && !(ids >> id & 1))
             *level = packet[at + 1] & 0x7F;

@@ -6,6 +6,7 @@ from typing import Any, Final, Generic, TypeVar, overload
 from cffi import FFI
 
 from media.forward.datagrams import NAME_SIZE, SLOT
+from media.forward.rtp import MOST_ELEMENTS
 
 HEADER = Path(__file__).with_name("fastpath.h").read_text()
 
@@ -19,6 +20,8 @@ NEAR, HISTORY, ARENA_SIZE = _limits["NEAR"], _limits["HISTORY"], _limits["ARENA_
 UNTOUCHED, DECRYPTED, SETTLED = _verdicts["UNTOUCHED"], _verdicts["DECRYPTED"], _verdicts["SETTLED"]
 if (_limits["SLOT_SIZE"], _limits["NAME_SIZE"]) != (SLOT, NAME_SIZE):
     raise ImportError("fastpath.h and datagrams.py have different slots")
+if _limits["MOST_ELEMENTS"] != MOST_ELEMENTS:
+    raise ImportError("fastpath.h and rtp.py allow different numbers of elements")
 
 T = TypeVar("T")
 

@@ -6,6 +6,10 @@ from collections.abc import Iterator, Mapping
 HEADER = struct.Struct(">BBHII")
 HEADER_SIZE = HEADER.size
 
+# A packet with more elements in its header extension is not sound. Browsers write about ten. A member could write
+# hundreds, and each takes time.
+MOST_ELEMENTS = 32
+
 _ONE_BYTE = 0xBEDE
 _TWO_BYTES = 0x1000  # with any value of its last four bits
 
@@ -31,7 +35,7 @@ def extension_bounds(packet: bytes) -> tuple[int, int]:
 def elements(packet: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Yield each element of a packet's header extension: its ID, its begin, and the begin and end of its data.
 
-    :raises ValueError: when an element is longer than the extension.
+    :raises ValueError: when an element is longer than the extension, or there are more than MOST_ELEMENTS.
     """
     at, end = extension_bounds(packet)
     if at == end:
@@ -40,11 +44,14 @@ def elements(packet: bytes) -> Iterator[tuple[int, int, int, int]]:
     short = profile == _ONE_BYTE
     if not short and profile & 0xFFF0 != _TWO_BYTES:
         return
+    left = MOST_ELEMENTS
     while at < end:
         first = packet[at]
-        if first == 0:  # padding
-            at += 1
+        if first == 0:
+            at = _after_padding(packet, at, end)
             continue
+        if left == 0:
+            raise ValueError("too many elements")
         if short:
             id_, data, size = first >> 4, at + 1, (first & 0x0F) + 1
             if id_ == 15:  # RFC 8285 section 4.2: ignore everything after it
@@ -56,7 +63,12 @@ def elements(packet: bytes) -> Iterator[tuple[int, int, int, int]]:
         if data + size > end:
             raise ValueError("an element is longer than its extension")
         yield id_, at, data, data + size
-        at = data + size
+        at, left = data + size, left - 1
+
+
+def _after_padding(packet: bytes, at: int, end: int) -> int:
+    """Return where the padding that begins here ends, in a header extension that ends at `end`."""
+    return end - len(packet[at:end].lstrip(b"\0"))
 
 
 def translate_extensions(packet: bytes, ids: Mapping[int, int]) -> bytes:
@@ -116,23 +128,25 @@ def unwrap(packet: bytes, *, payload_type: int, ssrc: int) -> bytes | None:
 def element_ids(packet: bytes) -> int:
     """Return a bit for each ID of an element in a packet's header extension. Return -1 for a packet that is not sound.
 
-    A packet is sound if its header, extension and padding fit into it.
+    A packet is sound if its header, extension and padding fit into it, and it has at most MOST_ELEMENTS elements.
     """
     if packet[0] != 0x90 or packet[12:14] != b"\xbe\xde" or len(packet) < 16:
         return _element_ids(packet)
     # Nearly every packet has no padding, no contributing sources, and one-byte elements.
-    at, end, ids = 16, 16 + 4 * (packet[14] << 8 | packet[15]), 0
+    at, end, ids, left = 16, 16 + 4 * (packet[14] << 8 | packet[15]), 0, MOST_ELEMENTS
     if end > len(packet):
         return -1
     while at < end:
         first = packet[at]
         if first == 0:
-            at += 1
-        elif first < 0xF0:
-            ids |= 1 << (first >> 4)
-            at += 2 + (first & 0x0F)
-        else:
+            at = _after_padding(packet, at, end)
+        elif first >= 0xF0:
             return ids
+        elif left == 0:
+            return -1
+        else:
+            ids |= 1 << (first >> 4)
+            at, left = at + 2 + (first & 0x0F), left - 1
     return ids if at == end else -1
 
 

@@ -41,6 +41,7 @@ _EXTENSIONS = {
     "the end before the end": (0x90, b"\xbe\xde\0\2\xf0\0\0\0\x10\x28\0\0"),
     "an empty one": (0x90, b"\xbe\xde\0\0"),
     "an element that is too long": (0x90, b"\xbe\xde\0\1\x1f\0\0\0"),
+    "too many elements": (0x90, b"\xbe\xde\0\x11" + b"\x10\x28" * 33 + b"\0\0"),
     "a contributing source": (0x81, b"\0\0\0\7"),
     "padding": (0xA0, b""),
 }

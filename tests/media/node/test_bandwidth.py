@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, unpack_remb_fci
@@ -116,6 +117,46 @@ async def test_a_sender_that_ignores_its_limit_costs_a_narrow_line_no_sound(
     assert await report(0) == 0
     await mallory.until(lambda: any(isinstance(each, RtcpPsfbPacket) and each.fmt == 1 for each in mallory.reports))
     assert await report(1) == 1
+
+
+@pytest.mark.parametrize("tracks", [1, 2])
+async def test_audio_that_exceeds_its_limit_does_not_fill_a_congested_connection(
+    world: World, tenths: Callable[[], None], tracks: int
+) -> None:
+    alice, bob, mallory = await world.join("alice", "bob", "mallory")
+    if tracks == 2:
+        mallory.sections.append(mallory.own_section("audio", receives=False))
+        await world.conference.renegotiate(mallory)
+        await world.conference.settle()
+    audio = [replace(source, size=1100) for source in mallory.sources if source.payload_type == AUDIO]
+    assert len(audio) == tracks
+
+    async def report(packets: int) -> int:
+        """Send packets of mallory's audio and one of bob's video, then pace.
+
+        Return the number of audio packets that alice got.
+        """
+        alice.packets.clear()
+        world.leg("mallory").quota.renew()
+        mallory.send([audio[number % tracks].packet() for number in range(packets)])
+        if packets:
+            await bob.gets(packets, AUDIO)
+        bob.packets.clear()
+        bob.film(1)
+        await alice.gets(1)
+        tenths()
+        return len(alice.of(AUDIO))
+
+    for estimate in (1_000_000, 100_000):
+        await _estimates(world, alice, estimate)
+    honest = pacing.MOST_AUDIO // (10 * 8 * 1100)
+    for _ in range(2 * pacing.MOST_DEFIANCES):
+        assert await report(honest) == honest
+    for _ in range(pacing.MOST_DEFIANCES):
+        assert await report(2 * honest) == 2 * honest
+    assert [await report(2 * honest) for _ in range(3)] == [0, 0, 0]
+    assert await report(0) == 0
+    assert await report(tracks) == tracks
 
 
 async def test_withheld_video_comes_back_when_nothing_is_congested(world: World, tenths: Callable[[], None]) -> None:

@@ -33,6 +33,19 @@ async def test_the_speaker_changes_no_more_than_once_a_second(world: World) -> N
     assert 2 <= len(world.spoken) <= 1 + seconds / speakers.SPEAKER_SECONDS
 
 
+async def test_a_participant_that_sends_thousands_of_packets_is_not_louder_than_a_speaker(world: World) -> None:
+    await world.join("alice", "bob", "mallory")
+    world.stop_ticking()
+    for number in range(40):
+        world.track("mallory", "audio").loudness += 200.0 * (number < 20)
+        world.track("bob", "audio").loudness += 4.0 * (number >= 20)
+        await world.pass_time(0.1)
+        if number >= 20 and world.spoken == ["mallory", "bob"]:
+            break
+    assert world.spoken == ["mallory", "bob"]
+    assert number < 33
+
+
 async def test_a_speaker_is_recognised_beside_the_silent_audio_of_a_screen(world: World) -> None:
     alice, _ = await world.join("alice", "bob")
     alice.sections.append(alice.own_section("audio", receives=False))
