@@ -142,7 +142,7 @@ class Node:
                 self._close(conference)
 
     async def _current(self, conference_id: str, generation: int) -> Conference:
-        """Return the conference of this ID and generation. If the node serves an earlier generation, close that first."""
+        """Return the conference of this ID and generation. If the node serves an earlier one, close that first."""
         conference = self._conferences.get(conference_id)
         if conference is not None and conference.generation < generation:
             await conference.end()

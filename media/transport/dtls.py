@@ -229,7 +229,7 @@ class Transport:
             await self._dtls.finish()
 
     def _expire(self) -> None:
-        """Give up a handshake that takes too long: `_receive` then raises. aiortc could lose a cancellation of the task."""
+        """Give up a slow handshake: `_receive` then raises. A cancellation of the task could be lost in aiortc."""
         logger.info("A DTLS handshake took too long")
         self._end(State.FAILED)
 
