@@ -34,8 +34,8 @@ MAX_HANDSHAKE_RECORDS = 200
 MAX_HANDSHAKE_BYTES = 128 * 1024
 # How many messages of application data may wait for a reader.
 MAX_EARLY = 4
-# How many records per second an established connection may receive. They belong to data channels only. A
-# datagram may hold several records, and each one takes time.
+# How many records per second an established connection may receive. They belong to data channels only. A datagram may
+# hold several records, and each one takes time.
 MAX_RATE = 1000
 # When at least this many records have been read, other tasks run.
 BATCH = 16
