@@ -67,7 +67,7 @@ class LeftReason(models.TextChoices):
     ENDED_BY_SUPPORT = "ended-by-support"
 
 
-# The reasons for which a participant leaves when its invitation or move was declined or nobody answered it.
+# Why a participant left whose invitation or move was declined or not answered.
 _MISSED = frozenset({LeftReason.DECLINED, LeftReason.NO_ANSWER})
 
 
@@ -461,8 +461,8 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
         """Return unscrubbed modifications whose credentials no leg uses.
 
         A leg uses the credentials of an accepted modification until the same two sides have accepted a newer one, or
-        the conference has ended. Credentials of other modifications are never used. "Newer" compares `settled_at`, as
-        `operations.nodes` does when another media node adopts the conference.
+        the conference has ended. Credentials of modifications that were not accepted are never used. "Newer" compares
+        `settled_at`, as `operations.nodes` does when another media node adopts the conference.
         """
         newer = Modification.objects.unscrubbed().filter(
             pair=OuterRef("pair"), settled_at__gt=OuterRef("settled_at"), state=ModificationState.ACCEPTED

@@ -165,7 +165,8 @@ if REDIS_URL:
         }
     }
 else:
-    # A process has one channel for all its readers. If it is full, messages are lost, and readers read the log.
+    # A process has one channel for all its readers. If the channel is full, messages are lost, and the readers read the
+    # log.
     CHANNEL_LAYERS = {"default": {"BACKEND": "events.layer.ProcessChannelLayer", "CONFIG": {"capacity": 10_000}}}
 # A cache in each process. If REDIS_URL is set, requests are counted in Redis instead (events/counters.py).
 CACHES = {
