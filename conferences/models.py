@@ -67,7 +67,7 @@ class LeftReason(models.TextChoices):
     ENDED_BY_SUPPORT = "ended-by-support"
 
 
-# Why a participant left whose invitation or move was declined or not answered.
+# The reasons for leaving of participants whose invitation or move was declined or not answered.
 _MISSED = frozenset({LeftReason.DECLINED, LeftReason.NO_ANSWER})
 
 

@@ -216,8 +216,7 @@ def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
 
 
 def _scrub_old_legs() -> Iterator[tuple[str, int]]:
-    """Delete the credentials of offers that were not accepted, and of descriptions that a newer description has
-    replaced.
+    """Delete the credentials of offers that were not accepted, and of descriptions that newer ones have replaced.
 
     This scans an index once: each query continues at the pair of sides where the previous query stopped.
     """
