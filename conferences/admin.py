@@ -59,7 +59,7 @@ class LiveFilter(admin.SimpleListFilter):
         yield from others
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of the chosen filter."""
+        """Return the rows that match the chosen filter."""
         if queryset.model is Session:
             live = Q(state=SessionState.ACTIVE)
         else:
@@ -117,7 +117,10 @@ class ReadOnly:
     show_facets = admin.ShowFacets.NEVER
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Allow only the page's filters. Other lookups could guess secrets, or run a regular expression for minutes."""
+        """Allow only the page's filters.
+
+        With other lookups, a user could guess secrets, or make the database run a regular expression for minutes.
+        """
         named = [each for each in self.list_filter if isinstance(each, str)]  # type: ignore[attr-defined]
         choices = {f"{name}{kind}" for name in named for kind in ("", "__exact", "__isnull")}
         dates = {f"{self.date_hierarchy}__{part}" for part in ("year", "month", "day")}  # type: ignore[attr-defined]
@@ -196,7 +199,7 @@ SECTIONS = (
             *("role", "username", "vtn", "icmn", "state", "session"),
             *("joined_at", "rings_until", "move_until", "left_reason", "left_at"),
         ),
-        # Participants that snapshots list come first.
+        # First show the participants that snapshots list.
         ordering=("-listed", "-position"),
         related=("session",),
     ),

@@ -1,6 +1,6 @@
 """Rate limits on the bytes of large bodies and the characters of SDPs.
 
-They are counted before the text is parsed, because parsing takes time.
+The bytes and characters are counted before the text is parsed, because parsing takes time.
 """
 
 from django.conf import settings

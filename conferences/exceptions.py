@@ -110,7 +110,7 @@ class NotOnHoldError(RefusalError):
 
 
 class ParticipantMovingError(RefusalError):
-    """A participant is moving: the client's own, or the one to negotiate with.
+    """The client's own participant is moving, or the participant that it wants to negotiate with.
 
     In the second case, `retryAfterMs` says when to try again.
     """

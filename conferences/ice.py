@@ -11,8 +11,8 @@ from django.conf import settings
 def ice_servers(username: str, expires_at: datetime) -> list[dict[str, object]]:
     """Return `RTCIceServer` dictionaries. The TURN credential expires with the session.
 
-    The credential is the base64 HMAC-SHA-1 of "<expiry>:<name>", keyed with the secret that this service
-    shares with the TURN server (draft-uberti-behave-turn-rest-00). TURN servers prescribe the algorithm.
+    The credential is the base64 HMAC-SHA-1 of "<expiry>:<name>", keyed with the secret that this service shares with
+    the TURN server (draft-uberti-behave-turn-rest-00). TURN servers require this algorithm.
     """
     servers: list[dict[str, object]] = []
     if settings.STUN_URLS:

@@ -73,7 +73,7 @@ def _answer_once(handler: Handler, recheck: Recheck) -> View:
         try:
             return _make(change, kept)
         except IntegrityError:
-            # An equal request that arrived at the same time has kept its answer first.
+            # An equal request arrived at the same time, and its answer was stored first.
             if first := _first(kept):
                 return _repeat(first, kept.request_hash, recheck)
             raise

@@ -192,8 +192,8 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
     ModificationState.EXPIRED: {},
 }
 
-# The action that an accepted offer of each kind performs on the participant who made it. `SYNC` has no entry,
-# because only the focus offers it.
+# The action that an accepted offer of each kind performs on the participant that made it. `SYNC` has no entry, because
+# only the focus offers it.
 EFFECTS: Mapping[ModificationKind, Action] = {
     ModificationKind.CALL: Action.MODIFY,
     ModificationKind.MOD: Action.MODIFY,
@@ -204,7 +204,7 @@ EFFECTS: Mapping[ModificationKind, Action] = {
 
 
 def effect_of(kind: ModificationKind, state: ParticipantState) -> Action:
-    """Return the action that an accepted offer performs on the participant who made it and is now in `state`.
+    """Return the action that an accepted offer performs on its initiator, a participant that is now in `state`.
 
     A participant on hold that offers another hold (`initiate-call-hold`) only modifies its media.
     """

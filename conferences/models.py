@@ -1,4 +1,4 @@
-"""The rows of conferences, participants, their stays, modifications and kept answers to repeated requests.
+"""The rows of conferences, participants, stays and modifications, and of HTTP responses kept for repeated requests.
 
 Database constraints guard the invariants. Only `conferences.machine` decides transitions between states.
 """
@@ -67,7 +67,7 @@ class LeftReason(models.TextChoices):
     ENDED_BY_SUPPORT = "ended-by-support"
 
 
-# The reasons for which a participant leaves when its invitation or move was declined or nobody answered it.
+# The reasons for leaving of participants whose invitation or move was declined or not answered.
 _MISSED = frozenset({LeftReason.DECLINED, LeftReason.NO_ANSWER})
 
 
@@ -89,7 +89,10 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
         return self.filter(Q(*known, _connector=Q.OR), pk=conference_id) if known else self.none()
 
     def live_with(self, session: Session) -> Self:
-        """Return live conferences in which the session's user is present, except invitations that do not ring yet."""
+        """Return live conferences in which the session's user is present.
+
+        An invitation that does not ring yet does not count as presence.
+        """
         own = [rows.audible() for rows in _participants_of(session, left_at__isnull=True)]
         return self.live().filter(pk__in=_union(own, "conference"))
 
@@ -99,7 +102,7 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
         return self.filter(pk__in=sorted({*chain(*own)})[:number])
 
     def silent(self) -> Self:
-        """Return conferences that do not ring yet: in SQL, those for which `LockedConference.rings` is false."""
+        """Return conferences that do not ring yet. This is the opposite of `LockedConference.rings`, in SQL."""
         unaccepted = Participant.objects.filter(conference=OuterRef("pk"), role=Role.HOST, listed=True, sdp_origin="")
         return self.filter(Exists(unaccepted), topology=Topology.FOCUS, state=ConferenceState.INVITATION_SENT)
 
@@ -107,8 +110,8 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
 def _first_ended(participants: "ParticipantQuerySet", after: str, number: int) -> list[str]:
     """Return the IDs, greater than `after`, of the first ended conferences of these participants, in ascending order.
 
-    These are at least `number` conferences, unless there are fewer. The query for each batch reads only an index: a
-    user may have many participants in one conference, and reading their rows would take long.
+    The result has at least `number` IDs, unless fewer exist. The query for each batch reads only an index: a user may
+    have many participants in one conference, and reading their rows would take long.
     """
     found: list[str] = []
     while len(found) < number:
@@ -163,7 +166,7 @@ class Conference(models.Model):
                 name="conference_live",
             ),
             models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="conference_ended"),
-            # For queries of the conferences of a node, of those placed on it recently, and of those without a node.
+            # For queries that find a node's conferences, those recently placed on a node, and those without a node.
             models.Index(
                 fields=["media_node", "placed_at"],
                 condition=Q(ended_at__isnull=True),
@@ -181,8 +184,8 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
     def concerning(self, session: Session, **also: object) -> Self:
         """Return the participants of the session's user, on any device of the user.
 
-        :param also: further conditions, which the subquery of each identity repeats. With OR instead of subqueries,
-            SQLite would read all participants of a conference.
+        :param also: further conditions, which are added to the subquery of each identity. With OR instead of
+            subqueries, SQLite would read all participants of a conference.
         """
         return self.filter(pk__in=_union(_participants_of(session, **also), "pk"))
 
@@ -363,15 +366,16 @@ class Participant(models.Model):
         indexes = [
             models.Index(fields=["conference", "position"], condition=Q(listed=True), name="participant_listed"),
             models.Index(fields=["conference", "username"], condition=Q(listed=False), name="participant_unlisted"),
-            # Without statistics, SQLite chooses the last of several indexes that seem equal: the smaller ones are last.
-            # The next four find a user's participants in one conference, and the user's ended conferences by ID.
+            # Without statistics, SQLite chooses the last of several indexes that seem equal. So the smaller indexes are
+            # last here. The next four indexes find a user's participants in one conference, and the user's ended
+            # conferences by ID.
             models.Index(fields=["username", "conference"], name="participant_username"),
             models.Index(fields=["vtn", "conference"], name="participant_vtn"),
             models.Index(fields=["icmn", "conference"], name="participant_icmn"),
             models.Index(fields=["session", "conference"], name="participant_session"),
-            # The next four are for quotas, calls and lists. They contain only present participants, so a long history
-            # does not slow the queries. The conditions of all partial indexes contain no values, because SQLite cannot
-            # compare a value with a parameter.
+            # The next four indexes are for quotas, calls and lists. They contain only present participants, so a long
+            # history does not slow the queries. The conditions of all partial indexes contain no values, because SQLite
+            # cannot compare a value with a parameter.
             models.Index(fields=["username"], condition=_PRESENT, name="participant_present_username"),
             models.Index(fields=["vtn"], condition=_PRESENT, name="participant_present_vtn"),
             models.Index(fields=["icmn"], condition=_PRESENT, name="participant_present_icmn"),
@@ -457,8 +461,8 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
         """Return unscrubbed modifications whose credentials no leg uses.
 
         A leg uses the credentials of an accepted modification until the same two sides have accepted a newer one, or
-        the conference has ended. Credentials of other modifications are never used. "Newer" compares `settled_at`, as
-        `operations.nodes` does when another media node adopts the conference.
+        the conference has ended. Credentials of modifications that were not accepted are never used. "Newer" compares
+        `settled_at`, as `operations.nodes` does when another media node adopts the conference.
         """
         newer = Modification.objects.unscrubbed().filter(
             pair=OuterRef("pair"), settled_at__gt=OuterRef("settled_at"), state=ModificationState.ACCEPTED
@@ -573,7 +577,7 @@ def offer_of(modification_id: str) -> str | None:
 
 
 class KeptAnswer(models.Model):
-    """The answer to a request with an `Idempotency-Key`, kept to repeat it. The body is encrypted."""
+    """The HTTP response to a request with an `Idempotency-Key`, kept for repeated requests. The body is encrypted."""
 
     key_hash = models.CharField(primary_key=True, max_length=64)
     request_hash = models.CharField(max_length=64)

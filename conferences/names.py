@@ -3,8 +3,9 @@
 import re
 import unicodedata
 
-# The most code points that are normalised: 4 for each of the at most 128 characters of a name. Normalisation blocks all
-# other threads, and takes time in proportion to the square of the length of a run of combining marks.
+# The most code points that are normalised. A name has at most 128 characters, and this allows 4 code points for each.
+# Normalisation blocks all other threads, and takes time in proportion to the square of the length of a run of combining
+# marks.
 LONGEST_TYPED = 4 * 128
 
 _SPACES = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
@@ -30,7 +31,7 @@ def normalize_name(name: str) -> str:
 
 
 def has_hidden(name: str) -> bool:
-    """Tell whether a name contains characters that are not displayed. With them, it could imitate another name."""
+    """Tell whether a name contains characters that are not displayed. Such a name could imitate another one."""
     if _HIDDEN.search(name) or any(unicodedata.category(character) in _HIDDEN_CATEGORIES for character in name):
         return True
     rest = f" {_KEYCAP.sub('', name)}"

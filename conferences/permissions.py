@@ -9,7 +9,7 @@ from events.exceptions import ForbiddenError, UnauthenticatedError
 
 
 class SpeaksForSession(BasePermission):
-    """Allows a session, and a gateway that names the session that it speaks for."""
+    """Allows a session, or a gateway if it names the session that it speaks for."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Tell whether the request has credentials.

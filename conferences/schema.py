@@ -25,7 +25,7 @@ Shape = serializers.Serializer[Any]
 
 @cache
 def _described(shape: type[Any]) -> type[Shape]:
-    """Return the serializer with the name, the docstring and the fields of a shape: always the same one for a shape."""
+    """Return the serializer with the name, docstring and fields of a shape: one class for each shape."""
     hints = get_type_hints(shape, include_extras=True)
     members = {name: _field(hint) for name, hint in hints.items()}
     return type(shape.__name__, (Shape,), {"__doc__": shape.__doc__, **members})

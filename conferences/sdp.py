@@ -87,7 +87,7 @@ def _transport_owners(content: Description) -> Iterator[ParsedSection]:
     In a bundle it is enough that one section has both (RFC 9143 section 7.1.3).
     """
     group_of = {mid: group for group in content.bundles for mid in group}
-    # Browsers reject sections of any other kind, so those sections need no ICE credentials.
+    # Browsers reject sections that are neither RTP nor data channels, so such sections need no ICE credentials.
     connected = [section for section in content.live() if section.is_rtp or section.kind == "application"]
     live = connected or content.live()
     shared = {
@@ -117,7 +117,8 @@ def require_resume(sdp: ValidatedSdp, before: str, *, listens: bool) -> None:
     """Require that an offer restores the directions from before the hold.
 
     :param before: those directions, as `directions_of` returned them. Empty means unknown, and counts as sendrecv.
-    :param listens: whether the participant must also receive again. In `focus` topology the focus decides that.
+    :param listens: whether the participant must also receive again. It is False in `focus` topology, where the focus
+        decides what the participant receives.
     :raises SdpDirectionError: when the offer does not restore them.
     """
     now, was = _directions(sdp.content), set((before or "sendrecv").split()) - {"inactive"}

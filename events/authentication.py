@@ -30,7 +30,7 @@ class Principal:
 
     @property
     def name(self) -> str:
-        """The key for counting requests and for keeping the answers to requests with an `Idempotency-Key`."""
+        """The key for counting requests and for keeping the responses to requests with an `Idempotency-Key`."""
         return f"session.{self.session.pk}" if self.session else f"gateway.{self.gateway}"
 
     @property

@@ -17,8 +17,8 @@ from django.utils import timezone
 Instant = Annotated[str, "instant"]
 
 REFRESH_SECONDS = 5.0
-# A reading whose round trip takes longer is inaccurate. It is used only if the previous reading is at least
-# _OLD_SECONDS old.
+# A reading whose round trip takes longer than _SLOW_SECONDS is inaccurate. It is used only if the previous reading is
+# at least _OLD_SECONDS old.
 _SLOW_SECONDS = 0.5
 _OLD_SECONDS = 60.0
 

@@ -209,7 +209,8 @@ class EventsConsumer(LeanConsumer):
         except SessionOverError:
             return UNAUTHENTICATED
         except (asyncio.CancelledError, ReplacedError):
-            # If a library swallows the cancellation, the reader raises ReplacedError instead.
+            # `_stop_replaced` cancels this task. If a library swallows the cancellation, the reader raises
+            # ReplacedError instead.
             if not self._is_replaced:
                 raise
             return REPLACED

@@ -57,7 +57,7 @@ class Usage:
 def take(name: str, limit: int, number: int = 1, *, window: int = WINDOW) -> float:
     """Count a request as `number` requests; return 0 if the limit allows it, otherwise the seconds to wait.
 
-    A refused request is not counted. Always use the same `window` for a name, of at most WINDOW seconds.
+    A refused request is not counted. Always use the same `window` for the same name. It is at most WINDOW seconds.
     """
     now = clock.now().timestamp()
     closed_until = float(cache.get(f"closed.{name}", 0.0))

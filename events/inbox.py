@@ -82,7 +82,10 @@ class Inbox:
             self._receiver = None
 
     async def _retry(self) -> None:
-        """Retry the groups on which the layer failed. Readers in such a group then read the log for missed events."""
+        """Try again to join or leave the groups for which the layer failed.
+
+        After that, the readers of each group read the log for missed events.
+        """
         while True:
             await asyncio.sleep(PAUSE_SECONDS)
             for session_id in list(self._outdated):
@@ -108,7 +111,7 @@ class Inbox:
             try:
                 self._handle(message)
             except Exception:
-                # Messages of other sessions are waiting, so do not pause.
+                # Do not pause: messages for other sessions may be waiting.
                 logger.exception("A message from the channel layer could not be handled")
 
     def _handle(self, message: dict[str, Any]) -> None:

@@ -48,8 +48,8 @@ class SessionQuerySet(models.QuerySet["Session"]):
     def not_over(self) -> Self:
         """Sessions that have not ended.
 
-        The test of `ended_at` repeats the condition without a parameter. Without this test, SQLite would not use the
-        partial indexes.
+        The conditions on `state` and `ended_at` mean the same. SQLite uses the partial indexes only with the second,
+        which has no parameter.
         """
         return self.filter(state=SessionState.ACTIVE, ended_at__isnull=True)
 

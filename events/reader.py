@@ -28,7 +28,7 @@ BATCH = 50
 BATCH_CHARACTERS = 256 * 1024
 # How many unread wake-ups a reader keeps.
 _UNREAD_WAKE_UPS = 16
-# Without Redis, all readers have this rank: the only process does not compare ranks.
+# Without Redis there is only one process. It does not compare ranks, so all readers have this one.
 _NO_RANK: Rank = (0.0, "")
 
 
@@ -70,9 +70,9 @@ async def read(session_id: str, after: int) -> list[Entry]:
 class Reader:
     """Follows the log of one session from a cursor. It has no task of its own.
 
-    The reader calls `on_news` when there may be something to read; then call `next` until `has_news` is false. With
-    `ephemeral`, `next` also returns ephemeral events. The reader calls `on_replaced` as soon as newer readers replace
-    it, even while its events are being sent.
+    The reader calls `on_news` when there may be something to read. The owner of the reader then calls `next` until
+    `has_news` is false. With `ephemeral`, `next` also returns ephemeral events. The reader calls `on_replaced` as soon
+    as newer readers replace it, even while its events are being sent.
 
     `READERS` limits the session's readers in this process. The inbox limits the session's readers in all processes.
     """
@@ -230,7 +230,7 @@ def _read(session_id: str, after: int) -> list[Entry]:
         return []
     oldest = Event.objects.of(session_id).after(after).values_list("seq", flat=True).first()
     if oldest == after + 1:
-        # This event was committed after the first query.
+        # The event `after + 1` was committed after the first query.
         return _entries(_batch(session_id, after), after)
     return [_gap(oldest or newest + 1)]
 

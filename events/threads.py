@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 POOL = ThreadPoolExecutor(settings.DATABASE_THREADS, thread_name_prefix="database")
 
-# The event loop of the server that calls a database thread.
+# The server's event loop, for code that runs in a database thread.
 _server_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("server_loop", default=None)
 
 

@@ -49,7 +49,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Slots:
-    """Counts the slots of each client network: at most `most_of_one` per network, and at most `most` in total."""
+    """Counts the slots in use: at most `most_of_one` per client network, and at most `most` in total."""
 
     def __init__(self, most_of_one: int, most: int = _MOST_DESCRIPTORS) -> None:
         self._most_of_one, self._most = most_of_one, most
@@ -92,7 +92,10 @@ def web_socket_allowance() -> Allowance:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise this process's limit of open files as far as the system allows; return how many connections may use."""
+    """Raise this process's limit of open files as far as the system allows.
+
+    Return how many file descriptors the connections may use.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:

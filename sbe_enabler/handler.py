@@ -28,7 +28,8 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 # Hashing a password is slow by design, so these views share one separate thread.
 _HASHING_VIEWS = {"admin:login", "admin:password_change", "admin:auth_user_add", "admin:auth_user_password_change"}
-# The most requests for these views, served or waiting: in total, and from one client network. More are refused.
+# The most requests for these views, served or waiting: in total, and from one client network. Further requests are
+# refused.
 _WAITING_LOGINS = 16
 _WAITING_OF_ONE = 4
 _hashing_pool = ThreadPoolExecutor(1, thread_name_prefix="login")
@@ -70,7 +71,7 @@ class HashingHandler(SyncHandler):
     """Serves views that hash passwords, in one thread. Many requests for these views delay only each other."""
 
     def __init__(self) -> None:
-        """Start without waiting requests."""
+        """Start with no requests waiting."""
         super().__init__(_hashing_pool)
         self._waiting = Tally()
 

@@ -25,7 +25,7 @@ _CLOCK_SKEW = timedelta(hours=1)
 
 
 def own_addresses() -> list[str]:
-    """Return this machine's IPv4 addresses without loopback. The address of the default route is first."""
+    """Return this machine's IPv4 addresses except loopback. The address of the default route is first."""
     addresses = [
         str(address.ip)
         for adapter in ifaddr.get_adapters()

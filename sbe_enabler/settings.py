@@ -165,7 +165,8 @@ if REDIS_URL:
         }
     }
 else:
-    # A process has one channel for all its readers. If it is full, messages are lost, and readers read the log.
+    # A process has one channel for all its readers. If the channel is full, messages are lost, and the readers read the
+    # log.
     CHANNEL_LAYERS = {"default": {"BACKEND": "events.layer.ProcessChannelLayer", "CONFIG": {"capacity": 10_000}}}
 # A cache in each process. If REDIS_URL is set, requests are counted in Redis instead (events/counters.py).
 CACHES = {
@@ -243,7 +244,7 @@ CONFERENCE_CAPACITY = env.integer("SBE_CONFERENCE_CAPACITY", 32, least=2, most=4
 # A media node that is silent for this long gets no new conference, and other nodes take over its conferences.
 MEDIA_NODE_PATIENCE = timedelta(seconds=env.number("SBE_MEDIA_NODE_SECONDS", 5, least=0.1, most=300))
 HEARTBEAT_SECONDS = env.number("SBE_HEARTBEAT_SECONDS", 15, least=0.05, most=300)
-# How many connections one client may have, and how long a client may take to send a request or to read an answer.
+# How many connections one client may have, and how long a client may take to send a request or to read a response.
 CONNECTIONS_PER_ADDRESS = env.integer("SBE_CONNECTIONS_PER_ADDRESS", 256, least=1)
 REQUEST_SECONDS = env.number("SBE_REQUEST_SECONDS", 30, least=0.1, most=3600)
 REQUESTS_PER_MINUTE = env.integer("SBE_REQUESTS_PER_MINUTE", 600, least=1)
@@ -362,8 +363,8 @@ LOGGING = {
         "django": {"handlers": [], "propagate": True},
         # Refusals are normal responses, but Django would log each one as a warning.
         "django.request": {"level": "ERROR"},
-        # At a lower level, any client could fill the log: each request with a wrong host or too many parameters would
-        # add a traceback.
+        # With the level ERROR, any client could fill the log: each request with a wrong host or too many parameters
+        # would add a traceback.
         "django.security": {"level": "CRITICAL"},
         "daphne": {"level": "WARNING"},
         "twisted": {"level": "WARNING"},

@@ -3,7 +3,7 @@
 Without that setting, nothing here runs. The phases of a request add up to its time:
 
 - `body`: the event loop reads the rest of the request.
-- `queue`: all database threads are busy, or the thread that was woken does not run yet.
+- `queue`: all database threads are busy, or the thread that takes the request does not run yet.
 - `lock`: another transaction holds SQLite's write lock, or rows that PostgreSQL must lock.
 - `commit`: the database writes. SQLite sometimes also copies its log into the database file.
 - `view`: everything else in the thread, including all other statements.
@@ -15,8 +15,8 @@ More columns, some of which overlap with the phases:
 - `busy`: the thread's processor time.
 - `ready`: the thread could have run, but the machine ran something else.
 - `waits`: the part of `view` in which the thread waited for the interpreter's lock or for PostgreSQL.
-- `gc`: garbage was collected.
-- `late`: the event loop was late.
+- `gc`: the time for which the garbage collector paused the process.
+- `late`: the time by which the event loop ran its callbacks late.
 - `committed`: the time from the beginning of the request until its last commit ended.
 
 All values are in milliseconds.
@@ -70,7 +70,10 @@ class Pauses:
 
 @dataclass(frozen=True)
 class _Reading:
-    """The clocks of a thread, in seconds: elapsed, processor, and runnable without running."""
+    """The clocks of a thread, in seconds.
+
+    They count elapsed time, processor time, and the time for which the thread was runnable but did not run.
+    """
 
     at: float
     busy: float

@@ -1,7 +1,7 @@
 """The timekeeper settles each deadline within 250 ms after it is due, with the same operations that clients call.
 
 It runs as a task of the web process or as `manage.py timekeeper`. Several may run at the same time. It sleeps until the
-next deadline in the database, or for a shorter time if a deadline that is created meanwhile could be due earlier.
+next deadline in the database, or for a shorter time if a deadline that is created while it sleeps could be due earlier.
 """
 
 import asyncio

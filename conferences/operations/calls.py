@@ -180,9 +180,9 @@ def _place(conference: Conference, now: datetime) -> None:
 def begin_ringing(locked: LockedConference) -> None:
     """Ring all invited participants, for the full ringing time from now.
 
-    Until now, these invitations did not count towards the quota of the invited users, so a user may be busy by now.
-    Such a user's participant leaves at once, as if nobody had answered. Call this function with the invited users
-    locked (`users.lock_guests`).
+    Until now, these invitations did not count towards the quotas of the invited users. If a user has reached the quota
+    with other invitations, the user's participant leaves at once, as if nobody had answered. Call this function with
+    the invited users locked (`users.lock_guests`).
     """
     invited = locked.renew_invitations()
     if not invited:
@@ -195,7 +195,10 @@ def begin_ringing(locked: LockedConference) -> None:
 
 
 def _end_unheard_invitation(locked: LockedConference, participant: Participant) -> None:
-    """Remove an invited participant that did not ring. Its devices and the focus do not know of it and are not told."""
+    """Remove an invited participant that did not ring.
+
+    Its devices and the focus never knew of the participant, so they get no event.
+    """
     continues = locked.continues_without(participant)
     locked.record_leave(participant, LeftReason.NO_ANSWER)
     locked.tell_all(ParticipantLeft(participant=wire.participant(participant), reason=LeftReason.NO_ANSWER))
@@ -220,7 +223,10 @@ def ring(locked: LockedConference, participants: list[Participant], live: list[S
 
 
 def ring_devices(locked: LockedConference, participant: Participant, devices: list[Session]) -> None:
-    """Queue the invitation of a ringing participant for these devices. In `peer` a call carries the host's offer."""
+    """Queue the invitation of a ringing participant for these devices.
+
+    In `peer` the invitation to a call contains the host's offer.
+    """
     called = participant.state == ParticipantState.INVITED
     call = _call_to(locked, participant)
     event = InvitationReceived(
@@ -290,7 +296,7 @@ def answer_conference(
     locked.tell_sessions(losers, InvitationCancelled(reason=CancelReason.ANSWERED_ELSEWHERE))
     for other in crossing:
         _end_crossing_call(other)
-    # Save crossing calls first: a device must stop ringing for them before it gets the event about the answer.
+    # Save crossing calls first: a device must stop ringing for such a call before it gets the event about the answer.
     save_together([*crossing, locked])
     require_still_live(session, now=now)
     logger.info("conference %s: %s answered at session %s", conference_id, participant.pk, session.pk)
@@ -298,7 +304,7 @@ def answer_conference(
 
 
 def _conferences_to_lock(session: Session, conference_id: str, *, now: datetime) -> set[str]:
-    """Return the IDs of the conference to answer, and of the user's own unanswered calls, which may end.
+    """Return the IDs of the conference to answer, and of the user's own unanswered calls, which the answer may end.
 
     If the answered conference is open and does not ring yet, lock its guests: the answer makes the conference ring.
     """

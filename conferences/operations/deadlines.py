@@ -97,7 +97,10 @@ def settle(jobs: deque[Job]) -> None:
 
 
 def next_deadline() -> datetime | None:
-    """Return the earliest deadline that is not settled, in one query; None if there is no deadline or no session."""
+    """Return the earliest deadline that is not settled, in one query.
+
+    Return None if there is no such deadline, or if the database has no session.
+    """
     return min((at for row in _NEXT_DEADLINES.rows() for at in row if at is not None), default=None)
 
 

@@ -50,7 +50,7 @@ class LockedConference:
     The listed participants are those that are present and the last `MAX_LISTED_LEFT` that left. Others are loaded when
     needed.
 
-    Operations change the rows through these methods and finish with `save`. That method writes the changes, appends
+    Operations change the rows through its methods and finish with `save`. That method writes the changes, appends
     the queued events to the logs, and writes a task for the focus.
     """
 
@@ -141,7 +141,7 @@ class LockedConference:
         return self.participant(best.pk) if best else None
 
     def directions_of(self, session: Session) -> str:
-        """Return the directions of the session's media when last off hold; empty if the session has not joined."""
+        """Return the session's media directions from when it was last off hold; empty if the session has not joined."""
         participant = self.joined_participant(session)
         return participant.directions if participant else ""
 
@@ -274,7 +274,8 @@ class LockedConference:
     def advance(self, action: Action) -> None:
         """Take the conference through a transition.
 
-        :raises RefusalError: when the action is illegal in the current state. All methods that take an action do this.
+        :raises RefusalError: when the action is illegal in the current state. All methods with a parameter `action`
+            raise this error.
         """
         self.conference.state = decide(ConferenceState(self.conference.state), action)
 
@@ -321,7 +322,10 @@ class LockedConference:
         self.participants = [each for each in self.participants if each.listed]
 
     def return_participant(self, participant: Participant) -> None:
-        """Record that a participant returns, unmuted and without its leg. Its previous stay becomes a `Stay`."""
+        """Record that a participant returns, unmuted and without its earlier leg.
+
+        A new `Stay` records when and why the participant left.
+        """
         self.stays.append(
             Stay(
                 conference=self.conference,

@@ -37,7 +37,8 @@ class Reading:
     version: int
     participants: list[Participant]
     pending: list[Modification]
-    # The devices of ringing participants, by participant ID. A new device of theirs also changes the version.
+    # The devices of ringing participants, by participant ID. The registration of such a device also changes the
+    # version.
     devices: dict[str, list[Session]] = field(default_factory=dict)
 
 
@@ -54,7 +55,7 @@ class ReadAhead:
         self._lock = threading.Lock()
 
     def take(self, conference_id: str) -> Reading | None:
-        """Return the reading of a conference. Return it only once, because operations change its rows; then None."""
+        """Return the reading of a conference, but only once: operations change its rows. Later calls return None."""
         with self._lock:
             if self._readings is None:
                 self._readings = _read(self._conference_ids, self._now)
@@ -64,7 +65,7 @@ class ReadAhead:
 def _read(conference_ids: Collection[str], now: datetime) -> dict[str, Reading]:
     """Read the versions of conferences, then their rows.
 
-    If a row changes after that, `lock` finds another version and does not use the reading.
+    If a row changes after its conference's version was read, `lock` finds another version and does not use the reading.
     """
     versions = Conference.objects.filter(pk__in=conference_ids).order_by().values_list("pk", "version")
     readings = {pk: Reading(version, [], []) for pk, version in versions}

@@ -157,9 +157,10 @@ def require_free_pair(locked: LockedConference, participant: Participant, receiv
 
 
 def retry_after_ms(participant: Participant) -> int:
-    """Return the milliseconds after which to retry an offer. The two sides wait differently, to avoid a new collision.
+    """Return the milliseconds after which to retry an offer.
 
-    RFC 3261 section 14.1: 2.1 to 4 s for the side that called, up to 2 s for the other side, in steps of 10 ms.
+    The two sides wait for different times, to avoid a new collision. RFC 3261 section 14.1: 2.1 to 4 s for
+    the side that called, up to 2 s for the other side, in steps of 10 ms.
     """
     low, high = (210, 400) if participant.role == Role.HOST else (0, 200)
     return 10 * random.randint(low, high)  # noqa: S311 - spreads retries, keeps no secret

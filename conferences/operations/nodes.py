@@ -20,10 +20,10 @@ from media.models import MediaNode
 
 logger = logging.getLogger(__name__)
 
-# Building a leg takes time. So a heartbeat may not yet count the legs of a conference that was placed less than
-# this long before it.
+# Building a leg takes time. So a heartbeat may not yet count the legs of a conference that was placed less than this
+# long before the heartbeat.
 _UNCOUNTED = timedelta(seconds=2)
-# The estimated number of legs that a newly placed conference adds to its node: its first two.
+# The estimated number of legs that a newly placed conference adds to its node: those of its first two participants.
 _LEGS_OF_CONFERENCE = 2
 
 _GONE = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The media node of this conference was replaced. Make the offer again.")
@@ -63,7 +63,7 @@ ADOPTIONS_PER_PASS = 10
 
 
 def adopt_orphans(*, now: datetime, watched: timedelta) -> int:
-    """Move a few conferences whose node is gone to live nodes. Return how many moves were tried.
+    """Move a few conferences whose node is gone to live nodes. Return how many conferences it tried to move.
 
     A node is gone when it has retired, or when it was silent for `MEDIA_NODE_PATIENCE`. The caller must have watched
     the node for all of that time. Several callers may do this at the same time: each moves different conferences.
@@ -149,7 +149,7 @@ def _withdraw(locked: LockedConference, modification: Modification) -> None:
 def _restart(locked: LockedConference, participant: Participant) -> Restart | None:
     """Return what the new node needs to rebuild a participant's leg; None if there never was a leg.
 
-    It is taken from the last accepted modification: the participant's offer with its answer, or the participant's
+    The result comes from the last accepted modification: the participant's offer with its answer, or the participant's
     answer to an offer of the focus.
     """
     settled = locked.conference.modifications.since_join(participant).filter(state=ModificationState.ACCEPTED)

@@ -1,8 +1,9 @@
 """Bounds on what one user may ask of the service and of other users (protocol section 8, `docs/configuration.md`).
 
-The bounds on simultaneous sessions, conferences and invitations are checked by counting rows in the database. Starting,
-inviting and registering count under the locks on the users (`conferences.operations.users`), so simultaneous requests
-do not exceed a bound together. The bounds on offers, changes and parsing are rates, which `events.counters` counts.
+The bounds on simultaneous sessions, conferences and invitations are checked by counting rows in the database.
+Operations that call, invite or register lock the users first (`conferences.operations.users`). So simultaneous requests
+together do not exceed a bound. The bounds on offers, changes and parsing are rates, and `events.counters` enforces
+them.
 """
 
 import math
@@ -23,14 +24,14 @@ from conferences.models import Participant, ParticipantQuerySet
 from events.counters import key_of, require_room, take
 from events.models import Session
 
-# The window of `CHANGES_AT_ONCE`.
+# The seconds in which a user may make `CHANGES_AT_ONCE` changes.
 _BURST_SECONDS = 5
 
 
 def require_session(session: Session, *, now: datetime) -> None:
     """Require that the user may register one more session.
 
-    :raises TooManySessionsError: when the live sessions with an identity of the user have reached the bound.
+    :raises TooManySessionsError: when the number of the user's live sessions has reached the bound.
     """
     live = Session.objects.live(now).sharing_identity_with(session)
     if live.count() >= settings.SESSIONS_PER_IDENTITY:
@@ -40,16 +41,18 @@ def require_session(session: Session, *, now: datetime) -> None:
 def require_conference(session: Session) -> None:
     """Require that the session may take part in one more conference.
 
-    :raises TooManyConferencesError: when the conferences that the session has joined have reached the bound.
+    :raises TooManyConferencesError: when the number of conferences that the session has joined has reached the bound.
     """
     if Participant.objects.joined().filter(session=session).count() >= settings.CONFERENCES_PER_SESSION:
         raise TooManyConferencesError(limit=settings.CONFERENCES_PER_SESSION)
 
 
 def require_offer(participant: Participant) -> None:
-    """Count an offer of the participant's user. All conferences and devices of the user count together.
+    """Count an offer of the participant's user.
 
-    :raises TooManyOffersError: when the user's offers of the last minute reach the bound.
+    Offers from all conferences and devices of the user are counted together.
+
+    :raises TooManyOffersError: when the user has already made as many offers in the last minute as the bound allows.
     """
     if wait := take(f"offers.{key_of(participant.username)}", settings.OFFERS_PER_MINUTE):
         raise TooManyOffersError(headers={"Retry-After": str(math.ceil(wait))}, limit=settings.OFFERS_PER_MINUTE)
@@ -71,8 +74,9 @@ def require_change(participant: Participant) -> None:
 def require_reading(session: Session, modification_id: str, text: str) -> None:
     """Count the characters of a stored offer that is parsed to check an answer against it.
 
-    Parsing takes time in proportion to the text, and a client may send any number of wrong answers. The first answer to
-    an offer in a minute is not counted. Otherwise, other users could use up the session's limit by making offers.
+    Parsing takes time in proportion to the text, and a client may send any number of wrong answers. For each offer, the
+    first answer within a minute is not counted. Otherwise, other users could use up the session's limit by making
+    offers.
 
     :raises RateLimitedError: when too many characters were parsed for the session in the last minute.
     """
@@ -121,8 +125,8 @@ def _beyond(
 ) -> list[Participant]:
     """Return the guests whose invitation would exceed the limit on the number of invitations to one user.
 
-    The invitation of a guest within the limit is counted for the guests after it: several guests may be addresses of
-    the same user.
+    An invitation within the limit also counts for the later guests in the list, because several guests may be addresses
+    of the same user.
     """
     counted, beyond = [*invitations], []
     for guest, own in zip(guests, names, strict=True):
@@ -145,9 +149,10 @@ def _too_many_invitations(limit: int) -> TooManyInvitationsError:
 
 
 def _names(guests: Sequence[Participant], devices: Sequence[Session]) -> list[frozenset[str]]:
-    """Return the usernames and numbers of each guest: those of the invitation and those of its registered devices.
+    """Return the usernames and numbers of each guest.
 
-    A user with two numbers has three addresses. The bounds apply to all three together.
+    These are the address in the invitation, and the names and numbers of the guest's registered devices. A user with
+    two numbers has three addresses. The bounds apply to all three together.
     """
     sessions = [(device.username, device.vtn, device.icmn) for device in devices]
     addresses = [{guest.username, guest.vtn} - {""} for guest in guests]
@@ -162,7 +167,7 @@ def _unanswered(caller: Session, names: frozenset[str], *, now: datetime) -> lis
 
     A row begins with True for the first kind and False for the second. The invited username and VTN follow. An
     invitation that does not ring yet counts only for the caller: the callee does not know of it. One query returns all
-    rows; the bounds themselves limit their number.
+    rows. The bounds themselves limit the number of rows.
     """
     invited = Participant.objects.unanswered(now).invited_by(caller).order_by()
     parts = ((invited, True), (_ringing_to(names, now=now), False))

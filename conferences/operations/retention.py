@@ -23,15 +23,16 @@ from events.models import Event, Session
 from media import tasks
 
 KEPT_ANSWERS_LIFETIME = timedelta(hours=24)
-# No media node executes a task that is older than this, or comes back after it was silent for this time.
+# Media tasks older than this are deleted, because no node executes them any more. Media nodes silent for this long are
+# deleted, because they do not come back.
 MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 # The most rows of one kind that a transaction deletes. A query may have a condition for each of these rows, and SQLite
 # nests at most 1,000 conditions.
 BATCH = 500
 # The most rows that one step scrubs. Each description may have hundreds of kilobytes.
 SCRUB_BATCH = 50
-# When a participant leaves again, scrubbing skips modifications that were settled more than this time before its last
-# scrubbing. This time is longer than an operation waits for its lock, so no modification is missed.
+# When a participant leaves again, scrubbing skips modifications that were settled more than this time before the
+# participant was last scrubbed. This time is longer than an operation waits for its lock, so no modification is missed.
 _SCRUB_OVERLAP = timedelta(minutes=5)
 
 # A function that writes a scrubbed row, and returns whether that changed anything.
@@ -52,8 +53,8 @@ def prune_in_batches(*, now: datetime) -> Iterator[tuple[str, int]]:
     """Delete or scrub one batch at each step. Yield the kind of the batch and the number of its rows.
 
     - Events are deleted by age only. A reader whose cursor is too old gets a `gap`.
-    - Conferences are deleted `RECORD_RETENTION` after they ended, and after their events.
-    - Sessions are deleted after the last conference that they took part in.
+    - Conferences are deleted `RECORD_RETENTION` after they ended, but not before their events.
+    - Sessions are deleted `RECORD_RETENTION` after they ended, but not before the conferences that they took part in.
     """
     ended_before = now - settings.RECORD_RETENTION
     yield from _delete_events(now - settings.EVENT_RETENTION)
@@ -91,7 +92,7 @@ def _delete_events(until: datetime) -> Iterator[tuple[str, int]]:
 
 
 def _after(due: QuerySet[Event], seen: tuple[datetime, int] | None) -> QuerySet[Event]:
-    """Return the due events after `seen`, the last event that must wait."""
+    """Return the due events after `seen`. All remaining events up to `seen` must wait."""
     due = due.only("at", "session_id", "seq")
     return due.filter(at__gte=seen[0]).exclude(at=seen[0], pk__lte=seen[1]) if seen else due
 
@@ -113,7 +114,10 @@ def _delete_beginnings(oldest: Iterable[Event], until: datetime) -> int:
 
 
 def _spans(last: dict[str, int]) -> Iterator[tuple[str, int, int]]:
-    """Yield the session, the first and the last `seq` to delete of each log: at most `BATCH` events together."""
+    """Yield the session, first `seq` and last `seq` of the events to delete in each log.
+
+    These are at most `BATCH` events in all logs together.
+    """
     log = Event.objects.filter(session=OuterRef("pk")).order_by("seq").values("seq")
     logs = Session.objects.filter(pk__in=last).order_by("pk").annotate(first=Subquery(log[:1]))
     left = BATCH
@@ -212,7 +216,7 @@ def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
 
 
 def _scrub_old_legs() -> Iterator[tuple[str, int]]:
-    """Delete the credentials of offers that were not accepted, and of legs that a newer description has replaced.
+    """Delete the credentials of offers that were not accepted, and of descriptions that newer ones have replaced.
 
     This scans an index once: each query continues at the pair of sides where the previous query stopped.
     """

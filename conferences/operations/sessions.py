@@ -41,8 +41,8 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
     )
     lock_registration(session)
     quotas.require_session(session, now=now)
-    # A conference that does not ring yet will find this device later. Any number of such conferences may await this
-    # user, so they are not locked here.
+    # A conference that does not ring yet will find this device when it begins to ring. There may be any number of such
+    # conferences, so they are not locked here.
     ringing = Participant.objects.ringing().audible().concerning(session, left_at__isnull=True)
     conferences = ringing.order_by("conference").values_list("conference", flat=True).distinct()
     all_locked = [lock(conference_id, now=now) for conference_id in conferences]

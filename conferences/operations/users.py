@@ -4,14 +4,15 @@ A call or a move rings the devices that it finds. A device that registers rings 
 the two transactions are concurrent, neither sees the uncommitted rows of the other, and both could find nothing.
 Therefore:
 
-- A call takes an exclusive lock on each identity of the caller and of the called users, as far as their registered
-  devices have them.
+- A call takes an exclusive lock on each identity of the caller and of the called users. A called user's identities are
+  the called address and those of the user's registered devices.
 - A move takes a shared lock on each identity of its user.
 - A registration takes an exclusive lock on each identity of its user.
 - A conference that begins to ring takes an exclusive lock on each identity of the invited users. Before that, it locks
   its guest list, so that nobody invites more users. Each invitation to an existing conference locks that list, too.
 
-`quotas` counts under the exclusive locks. SQLite runs one writing transaction at a time and needs no such locks.
+`quotas` counts while the exclusive locks are held. SQLite runs one writing transaction at a time and needs no such
+locks.
 """
 
 import hashlib
@@ -31,8 +32,8 @@ _SILENT = Prepared(lambda pk: Conference.objects.silent().filter(pk=pk).order_by
 def lock_call(caller: Session, guests: Iterable[Participant], *, now: datetime) -> None:
     """Lock the caller and the guests exclusively until the end of the transaction.
 
-    Until then, none of their devices can register, and no other call can involve them. So the counts for the quotas
-    cannot change. Call this function before any other lock is taken.
+    Until then, none of their devices can register, and no other call can involve them. So no other transaction can
+    raise the counts that `quotas` checks. Call this function before any other lock is taken.
     """
     if _is_needed():
         _lock("pg_advisory_xact_lock", [caller, *_with_devices(guests, now=now)])
@@ -47,9 +48,9 @@ def lock_invitation(host: Session, guest: Participant, conference_id: str, *, no
 def lock_guests(conference_id: str, *, now: datetime) -> None:
     """If a conference does not ring yet, lock its guest list and the invited users until the transaction ends.
 
-    Until then, none of these users' devices can register, and no call can ring them. So the counts for the quotas
-    cannot change. Call this function before any other lock is taken, and before anything that may make a conference
-    ring.
+    Until then, these users can neither register devices nor be called. So no other transaction can raise the counts
+    that `quotas` checks. Call this function before any other lock is taken, and before anything that may make a
+    conference ring.
     """
     if _is_needed() and _SILENT.rows(pk=conference_id):
         _lock_guest_list(conference_id)
@@ -81,7 +82,7 @@ def lock_move(session: Session, conference_id: str) -> None:
 
 
 def lock_registration(session: Session) -> None:
-    """Keep other transactions from ringing the session's user until this one ends. Take this lock before any other."""
+    """Keep other transactions from ringing the session's user until this transaction ends. Take this lock first."""
     _lock("pg_advisory_xact_lock", [session])
 
 

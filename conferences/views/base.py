@@ -37,9 +37,9 @@ class EnablerView(APIView):
     permission_classes = [SpeaksForSession]
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Read the body up to one byte more than the limit, and set its length.
+        """Read the body, but at most one byte more than the limit, and set `CONTENT_LENGTH`.
 
-        DRF would treat a chunked body, which states no length, as empty.
+        DRF would treat a body without a declared length (chunked) as empty.
         """
         request._body = request.read(BODY_LIMIT + 1)
         request.META["CONTENT_LENGTH"] = str(len(request._body))
@@ -117,8 +117,8 @@ def description(request: Request, data: dict[str, Any], *types: str) -> Validate
 def page(request: Request, rows: QuerySet[Row]) -> tuple[list[Row], str | None]:
     """Return one page of rows in the order of their IDs, and the value of `after` for the next page, if there is one.
 
-    The query parameters are `after`, the ID of the last row that the client has, and `limit`. DRF's own pagination
-    would need opaque links instead.
+    The query parameters are `after`, the ID of the last row that the client has, and `limit`. DRF's own cursor
+    pagination would need an opaque link for each page instead.
 
     :raises MalformedError: when `after` or `limit` is not valid.
     """

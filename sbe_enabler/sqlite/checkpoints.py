@@ -1,9 +1,9 @@
 """Checkpoints copy committed pages from SQLite's write-ahead log into the database file, in a thread of their own.
 
 By default, SQLite makes a checkpoint during a commit once the log has 1,000 pages. On a disk this takes 20 ms or more,
-and all threads that wait for the write lock wait too. Here a thread makes a checkpoint every _COMMITS commits, while
-others read and write. If this thread does not keep up, a commit still makes a checkpoint once the log has `LOG_PAGES`
-pages.
+and all threads that wait for the write lock wait too. Here a separate thread makes a checkpoint every _COMMITS commits,
+while other threads read and write. If this thread does not keep up, a commit still makes a checkpoint once the log has
+`LOG_PAGES` pages.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ LOG_PAGES = 8000
 
 
 class Checkpoints:
-    """Counts commits, and starts a checkpoint every _COMMITS. It is thread-safe, and at most one checkpoint runs."""
+    """Counts commits, and starts a checkpoint every _COMMITS, but never two at a time. This class is thread-safe."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -46,7 +46,7 @@ class Checkpoints:
 
 
 def _make_checkpoint(database: Path | str) -> None:
-    """Copy pages of the log into the database file, as far as no reader still reads the file's older pages.
+    """Copy pages of the log into the database file, up to the first page that is newer than what a reader still reads.
 
     A PASSIVE checkpoint neither waits nor blocks other connections.
     """

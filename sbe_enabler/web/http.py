@@ -178,9 +178,9 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
     def process(self) -> Any:
         """Start the application. Every response carries a date (RFC 9110 section 6.6.1)."""
         if not all(map(bytes.isascii, self.requestHeaders.getRawHeaders(b"sec-websocket-protocol", []))):
-            # For such a header, Daphne would log a traceback.
+            # For a subprotocol that is not ASCII, Daphne would log a traceback.
             return self.basic_error(400, b"Bad Request", "Invalid header value")
-        # Any client can send this header, and Daphne would use it as the application's root path.
+        # Any client can send Daphne-Root-Path, and Daphne would use its value as the application's root path.
         self.requestHeaders.removeHeader(b"daphne-root-path")
         self.setHeader(b"date", datetimeToString())  # type: ignore[no-untyped-call]
         return super().process()

@@ -55,7 +55,7 @@ USUAL: dict[str, object] = {
     "send_state": WebSocketProtocol.SEND_STATE_GROUND,
     "websocket_version": 13,
 }
-# Attributes that are not read after the handshake or can be shared, and their replacements.
+# Attributes that all connections share after the handshake, with their shared values. Most are never read again.
 SPENT: dict[str, object] = {
     **dict.fromkeys(
         (

@@ -1,4 +1,4 @@
-"""WebSockets of Daphne, with flow control, a limit on received bytes, and one of the client's slots."""
+"""WebSockets of Daphne, with flow control and a limit on received bytes. Each holds one of its client's slots."""
 
 import time
 from typing import Any

@@ -28,7 +28,7 @@ class Command(BaseCommand):
     help = "Prepare everything that is still missing, then run the server. Safe to run again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare where to listen."""
+        """Declare the options for the address to listen on."""
         parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
         parser.add_argument("--lan", action="store_true", help="serve HTTPS on all addresses of this machine")
 

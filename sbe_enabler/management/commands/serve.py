@@ -24,7 +24,7 @@ class Command(BaseCommand):
     stealth_options = ("announce",)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare where to listen."""
+        """Declare the options for the address to listen on."""
         parser.add_argument("--bind", default="127.0.0.1", help="address to listen on (default: %(default)s)")
         parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one (default: %(default)s)")
 
