@@ -312,7 +312,7 @@ def restated(state: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) ->
 
 
 def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:
-    """Return a new section for the track (None if no codec is agreed), and `numbers` with those of the section."""
+    """Return a new section for the track (None if no codec is agreed), and the extended `numbers`."""
     codecs, numbers = _own_codecs(agreed.codecs.get(track.kind, ()), numbers)
     if not is_usable(codecs):
         return None, numbers
@@ -338,7 +338,7 @@ def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> 
 
 
 def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
-    """Return the agreed codecs with the leg's payload types (free ones if never shown), and the new `numbers`."""
+    """Return the agreed codecs with the leg's payload types (free ones if never shown), and the extended `numbers`."""
     unknown = newly_numbered([codec for codec in agreed if codec.key not in numbers.known], numbers.taken)
     types = (each for codec in unknown for each in (codec.payload_type, codec.rtx_payload_type))
     fresh = {each for each in types if each is not None}
