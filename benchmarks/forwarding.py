@@ -93,7 +93,7 @@ class _Reports:
         """Ignore the speaker."""
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
-        """Ignore broken connections: they show as missing packets."""
+        """Ignore broken connections: the missing packets reveal them."""
 
 
 async def serve(address: str, *, fast: bool) -> None:

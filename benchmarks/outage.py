@@ -150,7 +150,7 @@ class Member:
         return await self._world.insist(self._servers, method, path, body, named)
 
     async def put(self, conference: str, action: str, body: Any) -> httpx.Response:
-        """Send an action of a conference until it is served or permanently refused."""
+        """Repeat an action of a conference until it is served or permanently refused."""
         return await self.insist("PUT", f"/mediaConferences/{conference}", body, x_conference_action=action)
 
     async def event(self, type_: str, conference: str) -> dict[str, Any]:

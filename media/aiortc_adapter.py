@@ -459,7 +459,7 @@ def _nothing(*_: object) -> None:
 
 
 def _retrieve(task: "asyncio.Future[None]") -> None:
-    """Retrieve a task's exception, so that the loop does not log it again after aiortc."""
+    """Retrieve a task's exception. Otherwise the loop would log it again, after aiortc has logged it."""
     if not task.cancelled():
         task.exception()
 

@@ -62,7 +62,7 @@ class LegPort(Protocol):
 
 
 class LegObserver(Protocol):
-    """The methods of its conference that a leg uses."""
+    """The methods of a leg's conference that the leg uses."""
 
     def connected(self, leg: "Leg") -> None:
         """The leg can send and receive media from now on."""

@@ -61,7 +61,8 @@ class Settings:
     bind: str = "127.0.0.1"
     # 0 takes a free port.
     port: int = 0
-    # The addresses at which clients reach the node. If there are none, clients use the address on which it listens.
+    # The addresses at which clients reach the node. If there are none, clients use the address on which the node
+    # listens.
     announce: tuple[str, ...] = ()
     # Whether to use the fast path, if it is compiled.
     fast: bool = True

@@ -1,7 +1,7 @@
 """The offers and answers between the participants of a conference and the focus.
 
 Another thread reads and writes the descriptions. While it does so, legs may be lost, but no other task of the
-conference uses their negotiations.
+conference uses the legs' negotiations.
 """
 
 import logging

@@ -2,8 +2,8 @@
 
 Entering the kernel and waking up cost more than forwarding a packet. So the hot path reads a burst with one call, and
 sends the result with one call. Several packets of one size for one receiver are sent as a GSO batch (generic
-segmentation offload, udp(7)). A GSO batch is one message that the kernel cuts into datagrams as its last step. Its cost
-is a fraction of that of separate messages.
+segmentation offload, udp(7)). A GSO batch is one message that the kernel cuts into datagrams as its last step. A batch
+costs a fraction of the same datagrams in separate messages.
 
 cffi calls libc in ABI mode, so no compiler is needed. This module works on 64-bit, little-endian Linux.
 """

@@ -240,8 +240,9 @@ def _require_distinct_sources(states: Iterable[SectionState]) -> None:
 def _labelled(states: list[SectionState], media: Sequence[ParsedSection]) -> list[SectionState]:
     """Label the participant's tracks.
 
-    The participant's own sections are labelled by their position. Ours are labelled when the participant first sends
-    there. A label stays with its section for as long as the section lives, even if the direction changes.
+    The participant's own sections are labelled by their position. The sections that we have added are labelled when the
+    participant first sends there. A label stays with its section for as long as the section lives, even if the
+    direction changes.
     """
     used = {(state.section.kind, state.section.label) for state in states}
     labelled = []

@@ -70,7 +70,7 @@ export class PeerLeg extends Emitter {
   }
 
   /**
-   * The tracks that arrive from the other participant. A peer call has only one.
+   * The tracks that arrive from the other participant. A peer call has only one other participant.
    *
    * @param {string} _participant its ID
    */
