@@ -85,7 +85,7 @@ class Browser:
 
 
 def _hand(loop: asyncio.AbstractEventLoop, end: End, datagram: bytes) -> None:
-    """Deliver a datagram to the end of a leg whose event loop runs in another thread."""
+    """Deliver a datagram to one end of a leg, on that end's event loop in another thread."""
     loop.call_soon_threadsafe(partial(end.transport.feed, datagram))
 
 

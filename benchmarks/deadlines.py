@@ -35,7 +35,7 @@ _INSTANTS = 10
 
 
 def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) -> None:
-    """Write open conferences of two participants. With `ring_at`, the guests have not joined: they ring until then."""
+    """Write open conferences of two participants. With `ring_at`, the guests have not joined and ring until then."""
     from django.utils import timezone
 
     from conferences.models import Conference, Participant

@@ -20,17 +20,17 @@ The node uses its compiled fast path. Without it, or with `--python`, Python alo
   timestamps, so its delay is not measured.
 - Others busy: the share of a core that all other processes used during the measurement. The figures are valid only if
   this share is close to 0.
-- Memory (only with `--memory`, which measures nothing else): the memory of a leg, and the growth after many legs have
-  come and gone.
+- Memory (only with `--memory`, which measures nothing else): the memory of a leg, and the growth of the node's memory
+  after many joins and leaves.
 
-If Debian's `janus` is installed and a network namespace can be made, Janus is measured as well. The same participants
-use its VideoRoom, on the same core and in the same namespace. Janus runs with one event loop, and then as shipped (one
-thread per peer connection). Janus needs the namespace because it ignores the loopback interface. In the namespace,
-packets still take the kernel's loopback path.
+If Debian's `janus` is installed and a network namespace can be made, Janus is measured as well. The node, Janus and the
+participants then run in the namespace, because Janus ignores the loopback interface. Packets still take the kernel's
+loopback path there. Janus runs on the node's core, and the participants use its VideoRoom. Janus is measured with one
+event loop, and then as shipped (one thread per peer connection).
 
 The speed of a shared machine varies from minute to minute. So this node and Janus with one loop take turns, three times
-for each size. Each figure of these turns is the median of three, and the ratio is the median of the three ratios. The
-smooth pattern and Janus as shipped are measured once.
+for each size. Each reported figure is the median of its three turns, and the ratio is the median of the three ratios.
+The smooth pattern and Janus as shipped are measured once.
 """
 
 import argparse
@@ -66,7 +66,7 @@ from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import VIDEO, Peer, Source, SyntheticConference
 
 SIZES = (8, 16, 24)
-_ADDRESS = "10.213.0.1"  # of the servers, inside the namespace
+_ADDRESS = "10.213.0.1"  # the servers' address inside the namespace
 _WARM_UP_SECONDS = 2.0
 _DELAY_SECONDS = 4.0
 _STRAGGLERS_SECONDS = 0.3
@@ -93,7 +93,7 @@ class _Reports:
         """Ignore the speaker."""
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
-        """Ignore broken connections: they show as missing packets."""
+        """Ignore broken connections: the missing packets reveal them."""
 
 
 async def serve(address: str, *, fast: bool) -> None:
@@ -128,7 +128,7 @@ def _run_server(address: str, *, fast: bool) -> None:
 
 @dataclass
 class Side:
-    """A participant: its connection for sending and its connection for receiving, which may be the same."""
+    """A participant: its connections for sending and for receiving, which may be one and the same."""
 
     sending: Peer
     receiving: Peer

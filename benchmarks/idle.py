@@ -14,7 +14,7 @@ from tests.support.services import Server
 _PATIENCE = 60.0  # seconds
 _AT_ONCE = 20
 _WARM_UP = 50
-# The time of two heartbeats of the server.
+# Twice the server's interval between heartbeats.
 _IDLE_SECONDS = 30.0
 
 

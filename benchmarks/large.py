@@ -79,7 +79,7 @@ class Meter(selectors.EpollSelector):
         return events
 
     def read(self) -> dict[str, float]:
-        """Return the times since the last call of this method, in milliseconds."""
+        """Return the total work and the longest work between two waits since the last call, in milliseconds."""
         figures = {"total": self.total, "longest": self.longest, "longest_wall": self.longest_wall}
         self.total = self.longest = self.longest_wall = 0.0
         return {name: 1000 * seconds for name, seconds in figures.items()}
@@ -102,7 +102,7 @@ async def _serve(meter: Meter) -> None:
 
 
 def _print(result: dict[str, Any]) -> None:
-    """Write a result, with each offer on a separate line. Encoding all at once would keep the interpreter lock long."""
+    """Write a result, with each offer on a separate line. Encoding all at once would hold the interpreter lock long."""
     offers = result.pop("offers", [])
     print(json.dumps({"result": result, "offers": len(offers)}))
     for offer in offers:

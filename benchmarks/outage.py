@@ -150,7 +150,7 @@ class Member:
         return await self._world.insist(self._servers, method, path, body, named)
 
     async def put(self, conference: str, action: str, body: Any) -> httpx.Response:
-        """Send an action of a conference until it is served or permanently refused."""
+        """Repeat an action of a conference until it is served or permanently refused."""
         return await self.insist("PUT", f"/mediaConferences/{conference}", body, x_conference_action=action)
 
     async def event(self, type_: str, conference: str) -> dict[str, Any]:
@@ -335,7 +335,7 @@ class Watch:
         self.moves: list[tuple[str, int, int]] = []
 
     async def keep(self) -> None:
-        """Check all conferences twice a second."""
+        """Look for moved conferences twice a second, until cancelled."""
         while True:
             now = await asyncio.to_thread(self._cluster.placements)
             for name, port in now.items():
@@ -347,7 +347,7 @@ class Watch:
 
 @contextlib.asynccontextmanager
 async def people(running: Cluster) -> AsyncIterator[World]:
-    """Yield a world without users. Users that register later are closed at the end of the block."""
+    """Yield a world without users. The end of the block closes the members that have registered."""
     timeout = httpx.Timeout(15, connect=5)
     async with AsyncExitStack() as stack:
         client = httpx.AsyncClient(trust_env=False, verify=False, timeout=timeout, limits=httpx.Limits())

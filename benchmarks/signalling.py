@@ -309,7 +309,7 @@ class Load:
         return [event for call, number in zip(self.calls, earlier, strict=True) for event in call.events[number:]]
 
     async def at_full_speed(self, more: Callable[[int], bool]) -> float:
-        """Make rounds in all calls while `more(rounds begun)` is true; return the rounds per second."""
+        """Begin rounds in all calls as long as `more(rounds begun)` returns true; return the rounds per second."""
         begun = itertools.count()
 
         async def run(call: Call) -> None:
@@ -402,7 +402,7 @@ def _measure_rounds(backends: Backends, seconds: float, rounds: int) -> dict[str
 
 
 def _ratios(figures: Mapping[str, float]) -> dict[str, float]:
-    """Return ratios that can be compared between machines: to the yardstick, and of 99th percentiles to medians."""
+    """Return ratios to compare between machines: to the yardstick's figures, and of 99th percentiles to medians."""
     return {
         "event_to_yardstick_p50": figures["event_ms_p50"] / figures["yardstick_ms_p50"],
         "event_p99_to_p50": figures["event_ms_p99"] / figures["event_ms_p50"],

@@ -77,7 +77,7 @@ def divisions(log: str) -> dict[str, dict[str, float]]:
 
 
 def print_slowest(events: Sequence[Timed], log: str, lateness: Lateness) -> None:
-    """Print the mean time of each phase, in milliseconds: of all events, and of the slowest hundredth."""
+    """Print the mean time of each phase, in milliseconds: over all events, and over the slowest 1 %."""
     requests = divisions(log)
     ordered = sorted(events, key=lambda each: -each.milliseconds)
     rows = [

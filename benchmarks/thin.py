@@ -58,7 +58,7 @@ async def _open(browser: Browser, server: Server, user: str) -> Page:
 
 
 async def _meet(alice: Page, bob: Page) -> None:
-    """Have Alice call Bob through the focus. Return when both see video."""
+    """Have Alice call Bob through the focus. Return when both users see video."""
     await bob.wait_for_function("() => window.sbe.client.session", timeout=PATIENCE_MS)
     await alice.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await alice.get_by_test_id("call-video-bob").click(timeout=PATIENCE_MS)

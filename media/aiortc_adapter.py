@@ -134,7 +134,7 @@ class _Datagrams:
 
 
 class Dtls(RTCDtlsTransport):
-    """aiortc's DTLS over datagrams that the caller feeds.
+    """aiortc's DTLS. The caller receives and sends the datagrams.
 
     - `receive` is awaited for the next datagram, which is never empty. `receive` raises ConnectionError at the end.
     - `send` is called with each outgoing datagram.
@@ -205,7 +205,7 @@ class Dtls(RTCDtlsTransport):
                 logger.debug("No close-notify could be sent", exc_info=True)
             self.flush()
         await self.stop()
-        # This call makes `receive` raise from now on. A cancellation is not enough, because it may be lost in aiortc.
+        # `stop` has cancelled the task, but aiortc may lose the cancellation. This call also makes `receive` raise.
         self._on_closed()
         if task is not None and task is not asyncio.current_task():
             await asyncio.wait([task])
@@ -238,7 +238,7 @@ class Dtls(RTCDtlsTransport):
 
     async def _recv_next(self) -> None:
         await super()._recv_next()
-        # aiortc's own method reads one record. A datagram may hold several, and the others would wait forever.
+        # aiortc's own method reads one record. A datagram may hold several records, and the others would wait forever.
         while self.state == "connected" and self._ssl is not None:
             try:
                 data = self._ssl.recv(65536)
@@ -316,7 +316,7 @@ class Sctp(RTCSctpTransport):
     async def receive(self, packet: bytes) -> None:
         """Handle a packet. The caller must have checked it: aiortc loops forever over some malformed packets."""
         await self._guarded(self._handle_data(packet))
-        # A sender may probe a full window with a little data. Here the sender has sent more than that.
+        # A sender may probe a full window with a little data. This sender has sent more than a probe.
         if self.pieces > self.MAX_PIECES or self._advertised_rwnd < -self.WINDOW:
             logger.info("The other side of a data channel sends more than its window allows")
             await self.finish()
@@ -441,7 +441,7 @@ class Sctp(RTCSctpTransport):
 
 
 def _datagrams(written: bytes) -> Iterator[bytes]:
-    """Split the output of OpenSSL into datagrams. No record is split."""
+    """Split the output of OpenSSL into datagrams of whole records."""
     start = end = 0
     while end < len(written):
         header = written[end : end + _RECORD_HEADER]
@@ -459,7 +459,7 @@ def _nothing(*_: object) -> None:
 
 
 def _retrieve(task: "asyncio.Future[None]") -> None:
-    """Retrieve a task's exception, so that the loop does not log it again after aiortc."""
+    """Retrieve a task's exception. Otherwise the loop would log it again, after aiortc has logged it."""
     if not task.cancelled():
         task.exception()
 

@@ -1,6 +1,6 @@
 """How the two ends of a connection recognise each other: ICE credentials and the fingerprints of certificates.
 
-Session descriptions state them (`media.sdp`), and connections use them (`media.transport`).
+Session descriptions contain this data (`media.sdp`), and connections use it (`media.transport`).
 """
 
 import secrets
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Credentials:
-    """ICE credentials (RFC 8445 section 5.3), which address and sign connectivity checks."""
+    """ICE credentials (RFC 8445 section 5.3): a connectivity check names the ufrag, and the password signs it."""
 
     ufrag: str
     password: str

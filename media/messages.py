@@ -36,7 +36,7 @@ class RefusalCode(StrEnum):
     MEDIA_UNAVAILABLE = "media-unavailable"
 
 
-# --- The conference, as a task states it -------------------------------------------------------------------
+# --- The conference, as a task describes it ----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ParticipantView:
 
 @dataclass(frozen=True)
 class Cause:
-    """A modification that the focus announces to each other participant in its next offer."""
+    """A modification that the focus announces in its next offer to each participant."""
 
     # None if no modification of a client is the cause.
     mod_id: str | None

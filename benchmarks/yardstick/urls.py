@@ -18,7 +18,7 @@ class Row(APIView):
 
     @transaction.atomic(savepoint=False)
     def put(self, request: Request, number: int) -> Response:
-        """Read three rows and count, then change four rows."""
+        """Read three rows, run a count, and then change four rows."""
         data = str(request.data)
         keys = [f"row-{(number + step) % ROWS}" for step in range(4)]
         rows: list[Any] = [Session.objects.get(session_key=key) for key in keys[:3]]

@@ -11,7 +11,7 @@ from media.transport.consent import Consent
 # How many addresses a leg may use at the same time. A browser checks several before it settles on one.
 MOST_ADDRESSES = 8
 # How many of the leg's last destinations stay in memory. Bursts that the port has not sent yet may point to them. The
-# port reads 64 datagrams at a time.
+# port reads 64 datagrams at a time, and each may change the destination.
 _DESTINATIONS_KEPT = 64
 
 
@@ -49,7 +49,7 @@ class Addresses:
         return gone
 
     def prove(self, name: bytes, now: float) -> bool:
-        """Record that an address has answered a check of the node. Return whether media goes there from now on."""
+        """Record that an address has answered a check of the node. Return whether the destination changes to it."""
         if not self._consent.prove(name, now):
             return False
         self.destination, self.gso = Destination.of(name), True

@@ -159,7 +159,7 @@ class Conference:
     # --- The end ----------------------------------------------------------------------------------------------
 
     async def end(self) -> None:
-        """Close all legs after the running task, if there is one."""
+        """Close all legs. If a task is running, wait for its end first."""
         async with self._turn:
             self.close()
 

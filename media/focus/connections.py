@@ -94,7 +94,7 @@ class Connections:
         self._routing.route(leg)
 
     def moved(self, leg: Leg) -> None:
-        """Send the leg's media to its new address, or without GSO. At the first address, begin the handshake."""
+        """Renew the leg's routes with its new address, or without GSO. At the first address, begin the handshake."""
         leg.begin()
         self._routing.route(leg)
 

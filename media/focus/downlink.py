@@ -17,8 +17,9 @@ class Downlink:
 
     `estimate` is the participant's last estimate of the bandwidth in bits per second; 0 while there is none.
     `is_congested` is set when an estimate is lower than the previous one, because packets then queue on the way. While
-    it is set, estimates limit the senders (`pacing`). `withheld` contains the tracks that the leg does not get. Each
-    stays withheld for this many seconds, unless its sender slows down.
+    it is set, estimates limit the senders (`pacing`). `withheld` contains the tracks that the leg does not get. Its
+    values are the remaining seconds. A track returns earlier if its sender slows down, and later if the connection is
+    still congested.
     """
 
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:

@@ -38,7 +38,7 @@ class Feedback:
         self._takes_reduced_size = all(each.reduced_size for each in media)
 
     def nack(self, stream: Stream, now: float) -> bytes | None:
-        """Request the missing packets of a stream that are due now (NACK). Return None if there are none."""
+        """Return a NACK for the packets of a stream that must be requested now; None if there are none."""
         lost = list(stream.due(now))
         return self._packet(rtcp.nack(self._ssrc, stream.ssrc, lost)) if lost else None
 

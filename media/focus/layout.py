@@ -1,6 +1,6 @@
 """A leg's media sections as last settled, and the tracks that they carry.
 
-Packets are forwarded according to the layout alone. Another thread works on the negotiation, and makes the next layout
+Forwarding uses only the layout, not the negotiation. Another thread changes the negotiation, and makes the next layout
 from it.
 """
 

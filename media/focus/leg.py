@@ -62,7 +62,7 @@ class LegPort(Protocol):
 
 
 class LegObserver(Protocol):
-    """The methods of its conference that a leg uses."""
+    """The methods of a leg's conference that the leg uses."""
 
     def connected(self, leg: "Leg") -> None:
         """The leg can send and receive media from now on."""
@@ -191,7 +191,7 @@ class Leg:
         """React to a new state of the transport."""
         logger.info("leg %s: %s", self.id, state)
         if state is State.CONNECTED and self.transport is not None and self.transport.srtp is not None:
-            # The SRTP sessions exist as long as the transport, to which this object has a reference.
+            # The SRTP sessions exist as long as the transport, and this object keeps the transport.
             self.srtp_tx, self.srtp_rx = self.transport.srtp.tx, self.transport.srtp.rx
             self._observer.connected(self)
         elif state in {State.FAILED, State.CLOSED}:
@@ -227,7 +227,7 @@ class Leg:
         return self._observer.track_of(self, section)
 
     def may_try(self, ssrc: int, sequence: int | None = None) -> bool:
-        """Tell whether a packet may be decrypted. It must be plausible if libsrtp has refused too many in this tick.
+        """Tell whether a packet may be decrypted. After too many refusals in this tick, only plausible packets may.
 
         :param sequence: the sequence number of an RTP packet; None for RTCP.
         """
@@ -294,7 +294,7 @@ class Leg:
                 self._send(self.feedback.picture_loss(stream))
 
     def limit(self, limits: Mapping[Track, float], rates: Mapping[Track, float]) -> None:
-        """Tell the participant how fast it may send its video. When a limit ends, report the end once.
+        """Tell the participant how fast it may send its video. When a limit ends, say so once.
 
         :param limits: the new rate of each track that must be sent more slowly, in bits per second.
         :param rates: the current rate of every track, in bits per second.
@@ -313,7 +313,7 @@ class Leg:
     # --- Time -------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Renew the quota and the budget, check addresses, and ask for missing packets and key frames that are due."""
+        """Renew the quota and the budget, and send the checks, NACKs and key frame requests that are due."""
         self.quota.renew()
         for name in self.addresses.due(now):
             self._check(name)

@@ -54,7 +54,7 @@ class MediaPlan:
         return tuple(each for each in self._all_outgoing if each.stream != id_)
 
     def codecs_in_use(self) -> Agreed:
-        """Return the codecs that media sections list. All participants can receive them."""
+        """Return the codecs to list in media sections. All participants can receive them."""
         if self._codecs_are_stale:
             before, self._codecs_in_use = self._codecs_in_use, self.agreed().in_use()
             self._codecs_are_stale = False
@@ -64,8 +64,8 @@ class MediaPlan:
     def agreed(self, *, without: str = "") -> Agreed:
         """Return the codecs that all participants can receive, or all except the participant `without`.
 
-        The others may have agreed on codecs after a participant's offer. If the participant withdraws the offer, it may
-        lack these codecs. Then it gets no media of that kind, and the others keep their codecs.
+        A participant may lack these codecs: it made an offer, the others agreed on codecs, and then it withdrew the
+        offer. It gets no media of that kind, and the others keep their codecs.
         """
         agreed = Agreed()
         for leg in legs_of(self._participants):
@@ -74,10 +74,10 @@ class MediaPlan:
         return agreed
 
     def agreed_by_others(self, id_: str) -> Agreed:
-        """Return the codecs on which all other participants agree. This one must support one of them for each kind.
+        """Return the codecs on which all other participants agree. This participant must support one of each kind.
 
-        If at least OPUS_PARTICIPANTS others have Opus, they keep it even if this participant lacks it. They do not if
-        this participant was accepted without Opus before.
+        If at least OPUS_PARTICIPANTS others have Opus, they keep it even if this participant lacks it. They do not keep
+        it if this participant was accepted without Opus before.
         """
         others = [leg for leg in legs_of(self._participants) if leg.participant != id_]
         with_opus = sum(takes_opus(leg.negotiation.capabilities) for leg in others)

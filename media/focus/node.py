@@ -34,7 +34,7 @@ LEGS_AT_ONCE = 10
 # Make a new certificate for new conferences after this time. aiortc's certificates expire after 30 days, and a
 # conference must end before its certificate expires.
 CERTIFICATE_SECONDS = 7 * 86400.0
-# While the loop waits for the interpreter lock, another thread may keep the lock this long. The loop waits for the lock
+# While the loop waits for the interpreter lock, another thread may hold the lock this long. The loop waits for the lock
 # each time after it has polled the network. With Python's default (5 ms), packets would be up to 5 ms late.
 _SWITCH_SECONDS = 0.0001
 # Thresholds of the garbage collector. A collection stops the loop for one or two microseconds per object. So most
@@ -61,7 +61,8 @@ class Settings:
     bind: str = "127.0.0.1"
     # 0 takes a free port.
     port: int = 0
-    # The addresses at which clients reach the node. If there are none, clients use the address on which it listens.
+    # The addresses at which clients reach the node. If there are none, clients use the address on which the node
+    # listens.
     announce: tuple[str, ...] = ()
     # Whether to use the fast path, if it is compiled.
     fast: bool = True
@@ -142,7 +143,7 @@ class Node:
                 self._close(conference)
 
     async def _current(self, conference_id: str, generation: int) -> Conference:
-        """Return the conference of this ID and generation. If the node serves an earlier one, close that first."""
+        """Return the conference of this ID and generation. Close an earlier generation of it first."""
         conference = self._conferences.get(conference_id)
         if conference is not None and conference.generation < generation:
             await conference.end()
@@ -168,7 +169,7 @@ class Node:
     def abandon(self, lost: Mapping[str, int]) -> None:
         """Stop serving conferences of these generations. Call this method on the node's loop.
 
-        A conference that is working on a task stays, so call this method again while `held` returns some of them.
+        A conference with an unfinished task is not closed. So call this method again while `held` returns some of them.
         """
         for id_, generation in lost.items():
             conference = self._conferences.get(id_)

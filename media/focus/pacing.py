@@ -16,7 +16,7 @@ from media.forward.tracks import Track
 # rate.
 LEAST_SHARE = 0.7
 # In bits per second for each video. If a receiver's estimate is higher, its connection is no longer congested, because
-# a browser sends a camera's video at no higher rate.
+# no browser sends a camera's video faster than this.
 PLENTY = 2_500_000
 # A sender defies its limit if its rate exceeds EXCESS_FACTOR * limit + EXCESS_RATE (bits per second) in MOST_DEFIANCES
 # calls of `pace` in a row. Browsers obey before the next call.
@@ -114,7 +114,7 @@ def _limit(leg: Leg, rates: dict[Track, float], limits: dict[Track, float], seco
         leg.downlink.is_congested = False
     if leg.downlink.is_congested:
         # A single estimate may be far off, so LEAST_SHARE bounds each step. If packets still queue, the next estimate
-        # shows it.
+        # is low as well.
         share = max(LEAST_SHARE, leg.downlink.estimate / incoming) if incoming else 1.0
         for track in video:
             limit = rates[track] * share or leg.downlink.estimate / len(video)

@@ -20,7 +20,7 @@ KEY_FRAME_BURST, KEY_FRAME_RENEWAL_SECONDS = 4, 5.0
 
 @dataclass(frozen=True)
 class State:
-    """A participant's state, as tasks state it. `is_present` is false while the participant moves between devices."""
+    """A participant's state in the last task. `is_present` is false while the participant moves between devices."""
 
     is_present: bool
     is_on_hold: bool
@@ -45,8 +45,8 @@ class Participant:
     quality: Quality = field(default_factory=Quality)
     # The causes that the next offer to this participant announces, the oldest first.
     causes: list[Cause] = field(default_factory=list)
-    # The tracks that the participant should have got when it last rejected an offer, or answered too many offers
-    # unusably. The focus does not offer exactly these tracks again.
+    # The tracks that the participant should have got when it last rejected an offer, or had given too many unusable
+    # answers. The focus does not offer exactly these tracks again.
     declined: tuple[Outgoing, ...] | None = None
     # Whether the participant was accepted without Opus. If so, it keeps its audio when others join later.
     lacks_opus: bool = False
@@ -77,7 +77,7 @@ class Participant:
         return is_offered and self.offer is not None and self.offer.mod_id == mod_id
 
 
-# The participants by ID. All parts of a conference share one such table.
+# The participants by ID. All parts of a conference share one such mapping.
 Participants = Mapping[str, Participant]
 
 

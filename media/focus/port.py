@@ -180,7 +180,7 @@ class Port:
             logger.error("a datagram from %s port %s was not taken, %d so far", *where, exc_info=error)
 
     def _take_other(self, first: int, name: bytes, datagram: bytes, now: float) -> None:
-        """Handle STUN, and DTLS from a leg's address. Count any other datagram as from a stranger."""
+        """Handle STUN, and DTLS from a leg's address. Count any other datagram in `strangers`."""
         if first < 4:
             self._take_stun(name, datagram, now)
         elif 19 < first < 64 and (known := self._legs.get(name)) is not None and known.transport is not None:

@@ -19,7 +19,7 @@ class Quality:
         self._against = 0
 
     def judge(self, loss: float) -> None:
-        """Judge the connection by its share of packets that was recently lost, between 0 and 1."""
+        """Judge the connection by its share of recently lost packets, between 0 and 1."""
         speaks_against = loss < FINE_LOSS if self.is_poor else loss >= POOR_LOSS
         self._against = self._against + 1 if speaks_against else 0
         if self._against >= (FINE_JUDGEMENTS if self.is_poor else POOR_JUDGEMENTS):

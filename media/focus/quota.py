@@ -25,7 +25,7 @@ FAILURES_A_TICK = 100
 
 
 class Quota:
-    """The rest of one leg's quota in this tick, and counts of the packets dropped since the leg was made.
+    """One leg's remaining quota in this tick, and counts of the packets dropped since the leg was made.
 
     `memory` is the leg's `struct leg` (fastpath.h). The fast path changes the same numbers.
     """
@@ -51,7 +51,7 @@ class Quota:
         self._requests_left = REQUESTS_A_TICK
 
     def affords_rtcp(self, size: int) -> bool:
-        """Tell whether an RTCP packet of this many bytes is within the quota of RTCP."""
+        """Tell whether an RTCP packet of this many bytes is within the remaining quota of RTCP."""
         return self.rtcp_left >= 1 and self.rtcp_bytes_left >= size
 
     def charge_rtcp(self, size: int) -> None:

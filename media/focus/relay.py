@@ -29,7 +29,7 @@ BATCH_MESSAGES = 8
 BATCH_BYTES = 8 * 1024
 # Bytes of a message that fit into one packet.
 _PIECE = 1160
-# Messages larger than this are delivered one by one. While one is delivered, short messages get half of the budget.
+# Messages larger than this are delivered one by one. During such a delivery, short messages get half of the budget.
 LONG = 2 * _PIECE
 # The cost of a receiver to which nothing is sent, in deliveries. Each receiver costs at least this.
 _LOOK = 0.1
@@ -65,7 +65,8 @@ class Budget:
 
     def __init__(self) -> None:
         self._allowance = Allowance(NODE_RATE, NODE_BURST)
-        # For each relay with waiting messages: the cost of its deliveries. A new relay begins with the least cost.
+        # For each relay with waiting messages: the cost of its deliveries. A new relay begins with the least of these
+        # costs.
         self._delivered: dict[Relay, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -116,14 +117,14 @@ class Relay:
         self._budget = budget
         self._inboxes: dict[DataChannels, deque[_Message]] = {}
         # For each sender, the bytes relayed so far; the sender with the fewest is next. `_turn` is the number of bytes
-        # that the sender chosen last had at that moment. A new sender begins with this number.
+        # that the last chosen sender had when it was chosen. A new sender begins with `_turn`.
         self._turns: dict[DataChannels, int] = {}
         self._turn = 0
         self._lanes = _Lane(is_long=True), _Lane(is_long=False)
         self.allowance = Allowance(DELIVERY_RATE, DELIVERY_BURST)
 
     def take(self, sender: DataChannels, label: str, content: str | bytes) -> None:
-        """Relay a message, now or when the budget allows it. While the message waits, it fills its sender's window."""
+        """Relay a message, now or when the budget allows it. While it waits, it occupies its sender's window."""
         message = _Message(sender, label, content, size_of(content))
         sender.hold(message.size)
         if sender not in self._inboxes:
@@ -187,7 +188,7 @@ class Relay:
         return [each for each, inbox in self._inboxes.items() if inbox[0].is_long == lane.is_long and each not in busy]
 
     def _deliveries(self, batch: list[_Message]) -> Iterator[float]:
-        """Send the messages to one receiver after the other. Yield the cost of receiving, then of each receiver."""
+        """Send the messages to each receiver in turn. Yield the cost of receiving them, then that of each receiver."""
         yield sum(map(_pieces, batch))
         for receiver in list(self._legs()):
             sent = [each for each in batch if each.sender is not receiver and receiver.send(each.label, each.content)]

@@ -100,13 +100,13 @@ class Routing:
                 self.connect(leg, self.tracks[key])
 
     def detach(self, leg: Leg) -> None:
-        """Remove a dropped leg from all tracks. The tracks that it sends stay, and continue as after a pause."""
+        """Remove a dropped leg from all tracks. The tracks that the leg sends stay, and continue as after a pause."""
         for (owner, _), track in self.tracks.items():
             track.detach(leg.id, for_good=True)
             track.resumes = track.resumes or owner == leg.participant
 
     def connect(self, leg: Leg, track: Track) -> None:
-        """Give a leg a track if the sections of the sender and of the leg allow it. Otherwise stop giving it."""
+        """Give a leg a track if the sections of the sender and of the leg allow it. Otherwise take the track away."""
         participant = self._participants.get(leg.participant)
         # A handshake may succeed just after its leg was dropped.
         is_served = leg.is_connected and participant is not None and participant.leg is leg

@@ -267,7 +267,7 @@ class Service:
         oldest = next(iter(self._long), "")
         if not oldest or (may_wait and time.monotonic() - self._long[oldest].since < LONGEST_WAIT_SECONDS):
             return False
-        # If the conference has another node by now, its tasks are deleted.
+        # If another node serves the conference by now, the task has been deleted.
         if task := tasks.find(self._long.pop(oldest).task_id):
             self._carry_out(task)
         return True
@@ -306,7 +306,7 @@ class Service:
                 logger.exception("conference %s: the active speaker cannot be announced", conference)
 
     def _resting(self) -> list[str]:
-        """Return the conferences whose next task has failed and is not yet tried again."""
+        """Return the conferences whose next task has failed and waits for its retry."""
         now = time.monotonic()
         self._rests = {conference: until for conference, until in self._rests.items() if until > now}
         return list(self._rests)

@@ -18,7 +18,7 @@ class Reports(Protocol):
     """Receives the reports of conferences, on the node's loop."""
 
     def leg_lost(self, conference: str, participant: str, leg: str) -> None:
-        """A leg has lost its connection. The conference has dropped it."""
+        """A leg has lost its connection. The conference has dropped the leg."""
 
     def speaker_changed(self, conference: str, participant: str) -> None:
         """This participant is now the active speaker."""
@@ -28,7 +28,7 @@ class Reports(Protocol):
 
 
 class Aside(Protocol):
-    """Runs work that takes milliseconds in another thread, while the loop continues.
+    """Runs slow work (milliseconds) in another thread, while the loop continues.
 
     The work may change only the negotiation of one leg.
     """

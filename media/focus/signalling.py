@@ -1,7 +1,7 @@
 """The offers and answers between the participants of a conference and the focus.
 
 Another thread reads and writes the descriptions. While it does so, legs may be lost, but no other task of the
-conference uses their negotiations.
+conference uses the legs' negotiations.
 """
 
 import logging
@@ -183,7 +183,7 @@ class Signalling:
             return None
 
     def _is_informed(self, id_: str) -> bool:
-        """Tell whether a participant is known to need no offer. If so, drop its causes: nothing will announce them."""
+        """Tell whether a participant is known to need no offer. If so, drop its causes: no offer announces them."""
         participant = self._participants.get(id_)
         if participant is None or participant.leg is None:
             return True
@@ -199,9 +199,10 @@ class Signalling:
             return None
         leg = participant.leg
         if leg.negotiation.offering:
-            # The operations may already have stored this offer, even after they wrote this task. Or they did not store
-            # it, because another offer was pending. So return it again: its ID tells them whether they have stored it.
-            # The offer stays unchanged until it is answered, withdrawn, or replaced by the participant's own offer.
+            # The operations may already have stored this offer, before or after they wrote this task. Or they did not
+            # store it, because another offer was pending. So return it again: by its ID, they recognise an offer that
+            # they have stored. The offer stays unchanged until it is answered, withdrawn, or replaced by the
+            # participant's own offer.
             return participant.offer
         outgoing = self._plan.outgoing(id_)
         if outgoing == participant.declined:

@@ -34,9 +34,9 @@ class Source(NamedTuple):
 class Sources:
     """The streams that a participant sends, by SSRC.
 
-    `memory` is the leg's `struct leg` (fastpath.h), where the fast path finds the streams. `met` holds the SSRCs of
-    authentic packets that were unknown when their first packet came. `unknown` counts the packets that belong to no
-    section or cannot be read.
+    `memory` is the leg's `struct leg` (fastpath.h), where the fast path finds the streams. `met` holds the SSRCs that
+    were unknown when their first authentic packet came. `unknown` counts the packets that belong to no section or
+    cannot be read.
     """
 
     def __init__(self, memory: Any, round_trip: RoundTrip, *, made_at: float) -> None:
@@ -153,7 +153,7 @@ class Sources:
 def _section_of(packet: bytes, payload_type: int, sections: Iterable[Section]) -> Section | None:
     """Return the section to which a packet belongs; None if there is none, or if several are possible."""
     able = [section for section in sections if section.receiving and payload_type in _payload_types(section.codecs)]
-    # Nearly always, all sections have the same ID for the extension. The packet is then read once.
+    # Nearly always, all sections have the same ID for the MID extension, so the packet is read once.
     for id_ in {section.extensions[MID]: None for section in able if MID in section.extensions}:
         mid = rtp.element(packet, id_)
         if mid is not None:

@@ -1,11 +1,11 @@
-"""Find the active speaker of a conference, by the audio levels that its packets state (RFC 6464)."""
+"""Find the active speaker of a conference, by the audio levels in the participants' packets (RFC 6464)."""
 
 from collections.abc import Callable, Iterable
 
 from media.forward.tracks import Track
 
-# From this loudness on, a participant counts as speaking. A packet adds up to 1, and 50 packets come per second. So it
-# takes about two tenths of a second of speech.
+# From this loudness on, a participant counts as speaking. A packet adds at most 1, and 50 packets come per second. So a
+# participant counts as speaking after about 0.2 s of speech.
 AUDIBLE = 3.0
 # The share of the loudness that remains after each tick.
 LOUDNESS_KEPT = 0.8

@@ -2,8 +2,8 @@
 
 Entering the kernel and waking up cost more than forwarding a packet. So the hot path reads a burst with one call, and
 sends the result with one call. Several packets of one size for one receiver are sent as a GSO batch (generic
-segmentation offload, udp(7)). A GSO batch is one message that the kernel cuts into datagrams as its last step. Its cost
-is a fraction of that of separate messages.
+segmentation offload, udp(7)). A GSO batch is one message that the kernel cuts into datagrams as its last step. A batch
+costs a fraction of the same datagrams in separate messages.
 
 cffi calls libc in ABI mode, so no compiler is needed. This module works on 64-bit, little-endian Linux.
 """
@@ -75,7 +75,8 @@ class _Batch:
         # Message i begins at [16 * i]: length of the name + 2, length received + 14.
         self.words = memoryview(ffi.buffer(self._headers)).cast("B").cast("I")
         self.addresses = [address_in_memory(self._buffers + i * SLOT) for i in range(slots)]
-        # The addresses of the slots' lengths. The order is little-endian, so libsrtp can use each length as an `int`.
+        # The addresses of the slots' lengths. The byte order is little-endian, so libsrtp can use each length as an
+        # `int`.
         self.length_addresses = [address_in_memory(self._iovecs + i) + 8 for i in range(slots)]
         self.header_address, self.iovec_address = address_in_memory(self._headers), address_in_memory(self._iovecs)
         for i in range(slots):
@@ -113,7 +114,7 @@ class Inbox(_Batch):
 
 
 class Outbox(_Batch):
-    """Datagrams to send. The hot path fills the slots itself.
+    """Datagrams to send. The hot path writes directly into the slots.
 
     `gso_unsupported` collects the sockaddrs (by their addresses in memory) whose network paths refused a GSO batch.
     """
@@ -123,14 +124,14 @@ class Outbox(_Batch):
         self.undelivered = 0
         self.gso_unsupported: set[int] = set()
         self._iovec_addresses = array("Q", range(self.iovec_address, self.iovec_address + 16 * slots, 16))
-        # For each size of a GSO batch's datagrams: the control message that states it, and the address of that message.
+        # For each size of a GSO batch's datagrams: the control message with this size, and the address of that message.
         self._segments: dict[int, tuple[Any, int]] = {}
 
     def lay(self, message: int, names: "array[int]", *, first: int, step: int, count: int, size: int) -> None:
         """Make one message for each sockaddr. Several slots make a GSO batch.
 
         :param message: the index of the first message.
-        :param names: the memory addresses of the sockaddrs. A message to 0 is not delivered.
+        :param names: the memory addresses of the sockaddrs. A message to address 0 is not delivered.
         :param first: the first slot of the first message.
         :param step: how many slots later the next message begins.
         :param count: the number of slots of each message.

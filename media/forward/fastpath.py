@@ -51,7 +51,7 @@ class FastPath:
         :param outbox: an outbox with SLOTS_OUT slots. No slot is in use before or after a turn.
         """
         self._library = library
-        # Both must live as long as `memory`, which points into them.
+        # The inbox and the outbox must live as long as `memory`, which points into them.
         self._inbox, self._outbox = inbox, outbox
         self.memory: Any = ffi.new("struct fastpath *")
         memory = self.memory

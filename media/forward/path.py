@@ -112,7 +112,7 @@ class Forwarder:
             self._flush()
 
     def _names_without(self, receivers: Receivers, failures: list[int]) -> "array[int]":
-        """Return the receivers' names, but 0 for each receiver for which a packet could not be encrypted.
+        """Return the addresses of the receivers' sockaddrs, but 0 for each receiver for which encryption failed.
 
         Such a receiver gets no packet of this burst.
         """

@@ -13,8 +13,8 @@ SHARE = 0.2
 LARGEST_SHARE = 0.5
 # The smallest budget, in bits per second: for a connection that carries hardly anything, or is not measured yet.
 LEAST_RATE = 20_000
-# A burst of this many bytes is always allowed. If BURST_SECONDS of the budget are more bytes, a burst may have that
-# many.
+# A burst of this many bytes is always allowed. A larger burst is allowed if it does not exceed the budget of
+# BURST_SECONDS.
 BURST = 14_400
 BURST_SECONDS = 0.5
 # IP, UDP and SRTP add this many bytes to a packet.

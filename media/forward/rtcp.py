@@ -23,7 +23,7 @@ from aiortc.rtp import (
 
 FIR = 4  # RFC 5104 section 4.3.1
 _CNAME = 1
-# The most report blocks that the count field of a packet can state.
+# The most report blocks that a packet's count field (5 bits) allows.
 _MOST_REPORTS = 31
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 HEADER = struct.Struct(">BBHII")
 HEADER_SIZE = HEADER.size
 
-# A packet with more elements in its header extension is not sound. Browsers write about ten. A member could write
-# hundreds, and each takes time.
+# A packet with more elements than this in its header extension is not sound. Browsers write about ten. A member could
+# write hundreds, and each takes time.
 MOST_ELEMENTS = 32
 
 _ONE_BYTE = 0xBEDE

@@ -102,7 +102,7 @@ class Stream:
         """Record a packet. Return its sequence number, counted on beyond 16 bits.
 
         Return None for a duplicate, or if the packet is too late. The caller must pass every authentic packet of the
-        stream. Only then does this object count like both ends of SRTP, and return no number twice.
+        stream. Otherwise this object would not count as SRTP does, and might return a number twice.
         """
         memory = self.memory
         transit = now * self.clock_rate - timestamp
@@ -125,7 +125,7 @@ class Stream:
         return number
 
     def take_repeat(self, sequence: int, timestamp: int, now: float) -> int | None:
-        """Take a packet from the stream of retransmissions like `take`, if it is missing. Otherwise return None."""
+        """Take a retransmitted packet like `take`, if it is still missing. Otherwise return None."""
         if (missing := self.missing.get(sequence)) is None:
             return None
         self._time(missing, now)
@@ -151,7 +151,7 @@ class Stream:
         self.is_broken = True
 
     def _note_when_to_ask(self) -> None:
-        """Set when to request missing packets next. The fast path leaves packets after that instant to Python."""
+        """Set when to request missing packets next. The fast path leaves packets that come later to Python."""
         self.asks_at = min((each.due_at for each in self.missing.values()), default=inf)
 
     def _take_late(self, sequence: int, now: float) -> int | None:
@@ -171,7 +171,7 @@ class Stream:
         return self.expected - late if late <= LATEST else None
 
     def _time(self, missing: Missing, now: float) -> None:
-        """Measure the round trip by the answer to a request. If there were several, it is unclear which it answers."""
+        """Measure the round trip when a requested packet comes. Back off if several requests were made."""
         if missing.tries == 1 or (missing.tries and not self.round_trip.is_measured):
             self.round_trip.measure(now - (missing.asked_at if missing.tries == 1 else missing.noticed_at))
         elif missing.tries:

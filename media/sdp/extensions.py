@@ -33,7 +33,7 @@ _VIDEO = frozenset({"video"})
 # a browser estimates its bandwidth, is left out on purpose: it would mix the clocks of many senders. Without this
 # extension, a browser considers each stream separately.
 SERVED: Mapping[str, frozenset[str]] = {
-    # Incoming packets name their section, which is needed if a=ssrc is missing. We need not send the extension.
+    # The section of each incoming packet, which is needed if a=ssrc is missing. We need not send the extension.
     MID: _BOTH,
     # The audio level (RFC 6464), for the focus and the receivers. Forwarded unchanged.
     AUDIO_LEVEL: frozenset({"audio"}),
@@ -67,8 +67,8 @@ def read_extensions(media: ParsedSection) -> dict[str, int]:
     """Return the IDs of all extensions that the section names, whether they are served or not.
 
     The key is the URI. A URI with a direction before it ("recvonly urn:x", as Firefox writes playout-delay) is a
-    different key, and so is an encrypted one (RFC 6904: "urn:…:encrypt urn:x"). Such an extension is not served, but
-    its ID is taken.
+    different key, and so is an encrypted one (RFC 6904: "urn:…:encrypt urn:x"). Such an extension is not served, but no
+    other extension may have its ID.
 
     :raises NegotiationError: when the section gives an ID two meanings.
     """
@@ -110,9 +110,9 @@ def agreed_extensions(media: ParsedSection, mixed: bool) -> dict[str, int]:
 def offered_extensions(kind: str, known: Mapping[str, int], codecs: Collection[str]) -> dict[str, int]:
     """Return the IDs for a section of our own: the leg's IDs for extensions that it has shown, otherwise free IDs.
 
-    Only extensions that the section's codecs can use are offered. Playout delay is not offered, because browsers state
+    Only extensions that the section's codecs can use are offered. Playout delay is not offered, because browsers set
     none for cameras. Free IDs are chosen as Chromium chooses them. Chromium remembers the IDs of our offer even after
-    rolling it back. In its own next offer, Chromium may not give such an ID another meaning.
+    rolling it back. So its own next offer must be able to use these IDs with the same meanings.
     """
     free = {id_: None for id_ in range(14, 0, -1) if id_ not in set(known.values())}
     chosen: dict[str, int] = {}

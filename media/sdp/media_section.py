@@ -86,7 +86,7 @@ class SectionState:
         return revised(self, section=revised(self.section, outgoing=track, sending=sending))
 
     def says(self) -> tuple[object, ...]:
-        """Return the data about the section that our description states, except whether the participant may send."""
+        """Return the section's data in our description, except whether the participant may send."""
         section = self.section
         codecs = [(codec.key, codec.payload_type, codec.fmtp) for codec in section.codecs]
         return section.mid, section.rejected, section.outgoing if section.sending else None, codecs

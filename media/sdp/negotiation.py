@@ -350,7 +350,7 @@ class Negotiation:
         return self._new_credentials()
 
     def _add(self, states: list[SectionState], tracks: Sequence[Outgoing], agreed: Agreed, numbers: Numbers) -> Numbers:
-        """Add sections for the tracks, or reuse rejected sections of their kind. Return `numbers` with the new ones."""
+        """Add sections for the tracks, or reuse rejected sections of their kind. Return the extended `numbers`."""
         for track in tracks:
             state, numbers = new_section(track, self._free_mid(states), agreed, numbers)
             if state is None:

@@ -240,8 +240,9 @@ def _require_distinct_sources(states: Iterable[SectionState]) -> None:
 def _labelled(states: list[SectionState], media: Sequence[ParsedSection]) -> list[SectionState]:
     """Label the participant's tracks.
 
-    The participant's own sections are labelled by their position. Ours are labelled when the participant first sends
-    there. A label stays with its section for as long as the section lives, even if the direction changes.
+    The participant's own sections are labelled by their position. The sections that we have added are labelled when the
+    participant first sends there. A label stays with its section for as long as the section lives, even if the
+    direction changes.
     """
     used = {(state.section.kind, state.section.label) for state in states}
     labelled = []
@@ -312,7 +313,7 @@ def restated(state: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) ->
 
 
 def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:
-    """Return a new section for the track (None if no codec is agreed), and `numbers` with those of the section."""
+    """Return a new section for the track (None if no codec is agreed), and the extended `numbers`."""
     codecs, numbers = _own_codecs(agreed.codecs.get(track.kind, ()), numbers)
     if not is_usable(codecs):
         return None, numbers
@@ -338,7 +339,7 @@ def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> 
 
 
 def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
-    """Return the agreed codecs with the leg's payload types (free ones if never shown), and the new `numbers`."""
+    """Return the agreed codecs with the leg's payload types (free ones if never shown), and the extended `numbers`."""
     unknown = newly_numbered([codec for codec in agreed if codec.key not in numbers.known], numbers.taken)
     types = (each for codec in unknown for each in (codec.payload_type, codec.rtx_payload_type))
     fresh = {each for each in types if each is not None}

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 
-# A section in the focus's own offers has fewer lines. Reading takes time in proportion to the number of lines.
+# A section in the focus's own offers has fewer lines than this. Reading takes time in proportion to the number of
+# lines.
 MAX_SECTION_LINES = 500
 MAX_MEDIA_SECTIONS = 256
 

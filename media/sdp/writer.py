@@ -144,9 +144,10 @@ def _source(section: Section) -> list[str]:
 
 
 def _candidates(local: LocalEnd) -> list[str]:
-    """Return our host candidates. There are no others (RFC 8445 section 5.1.2.1)."""
+    """Return our host candidates. An ICE-lite agent has no others (RFC 8445 section 5.2)."""
     lines = []
     for index, (address, port) in enumerate(local.candidates):
+        # The recommended formula (RFC 8445 section 5.1.2.1).
         priority = (126 << 24) + (max(0, 65535 - index) << 8) + 255
         lines.append(f"a=candidate:{index + 1} 1 udp {priority} {address} {port} typ host")
     return [*lines, "a=end-of-candidates"] if lines else []

@@ -33,7 +33,7 @@ Address = tuple[Any, ...]
 # bytes and 8 attributes.
 MAX_DATAGRAM = 1024
 MAX_ATTRIBUTES = 32
-# ICE restarts that may be pending at the same time, besides the credentials in use.
+# How many ICE restarts may be pending at the same time. The credentials in use do not count.
 MAX_RESTARTS = 3
 # How many transactions are remembered, to recognise a replayed check. Chromium checks every 2.5 s, so this is more than
 # an hour. After that, an attacker may replay a recorded check from a forged address, with effect until the next real

@@ -551,7 +551,7 @@ export class Call extends Emitter {
       if (kind === "call" && !this.hasFocus) this.#open();
       this.#mark(this.me, kind);
     } else if (!this.hasFocus) {
-      // With a focus, `participant-on-hold` and `participant-resumed` report this.
+      // With a focus, `participant-on-hold` and `participant-resumed` report the other side's hold and resume.
       this.#mark(this.other, kind);
     }
   }
@@ -587,7 +587,7 @@ export class Call extends Emitter {
     this.#end(this.#phase === "moving" ? `move-${reason}` : reason);
   }
 
-  /** Whether the enabler counts this device as present. If an event is read late, it may belong to an earlier stay. */
+  /** Whether the enabler counts this device as present. A `participant-left` may belong to an earlier stay. */
   async #isStillPresent() {
     try {
       this.#learn(await this.#requests.read());

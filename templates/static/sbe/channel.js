@@ -25,7 +25,7 @@ const POLL_WAIT_S = 25;
 // The interval then grows.
 const UPGRADE_MIN_MS = 5_000;
 const UPGRADE_MAX_MS = 300_000;
-// A connection that lasted for a shorter time counts as one that did not work.
+// A connection that lasted for less than this time counts as one that did not work.
 const WORKED_MS = 5_000;
 const FINAL_CLOSE_CODES = new Set([4401, 4403, 4404]);
 const FINAL_STATUSES = new Set([401, 403, 404]);

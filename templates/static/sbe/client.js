@@ -222,8 +222,8 @@ export class SbeClient extends Emitter {
   // ── calls ───────────────────────────────────────────────────────────────
 
   /**
-   * Call one address, and send what `client.media` has open. Media flows from browser to browser, unless the topology
-   * is `focus`.
+   * Call one address, and send the tracks that are open in `client.media`. Media flows from browser to browser, unless
+   * the topology is `focus`.
    *
    * @param {string} to a username, or a number as `tel:+15550100`
    * @param {{video?: boolean, name?: string, topology?: Topology}} [options]

@@ -41,7 +41,7 @@ const GATHERING_MS = 2_000;
 export class PeerLeg extends Emitter {
   /** @type {Map<RTCRtpTransceiver, Role>} */
   #roles = new Map();
-  /** The open offer: the state to restore if it fails, and its description until that is applied. */
+  /** The open offer: the state to restore if it fails, and its description until the description is applied. */
   #open =
     /** @type {{directions: Map<RTCRtpTransceiver, RTCRtpTransceiverDirection>, spare: Set<RTCRtpTransceiver>, unapplied: Description | null} | null} */ (
       null
@@ -70,7 +70,7 @@ export class PeerLeg extends Emitter {
   }
 
   /**
-   * The tracks that arrive from the other participant. A peer call has only one.
+   * The tracks that arrive from the other participant. A peer call has only one other participant.
    *
    * @param {string} _participant its ID
    */
@@ -325,7 +325,10 @@ export class PeerLeg extends Emitter {
     return slides || this.#hasCameraLine() ? "remote-screen" : "camera";
   }
 
-  /** A spare camera transceiver gives way to the one that the other side adds, because this side can send on it too. */
+  /**
+   * Whether a transceiver has the camera's role. A spare one loses the role to the transceiver that the other side has
+   * added, because this side can send on the added one too.
+   */
   #hasCameraLine() {
     const line = this.#find("camera");
     if (line && this.#spare.has(line)) return !this.#roles.delete(line);

@@ -96,7 +96,7 @@ export function receives(direction) {
 }
 
 /**
- * Return which of its writer's tracks an offer turns on and off.
+ * Return which tracks of its writer an offer turns on and off.
  *
  * @param {string | null} before its previous description
  * @param {string} after

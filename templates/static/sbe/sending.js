@@ -121,7 +121,7 @@ export class Sending extends Emitter {
   }
 
   /**
-   * Follow a mute by the host: capture nothing that the focus does not forward anyway.
+   * Follow a mute by the host: do not capture media that the focus would drop.
    *
    * @param {{audio: boolean, video: boolean}} muted
    */

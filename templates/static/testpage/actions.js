@@ -147,7 +147,7 @@ export class Actions {
       // The user wants to see the other side even if this side has no camera.
       if (await openMedia(client.media, { camera })) await client.answer(confId, { video });
     } catch (error) {
-      // Both called each other and both accepted, and the other side was first. This page's own call goes on.
+      // Both sides called each other and both accepted, but the other side was first. This page's own call goes on.
       const crossed =
         own !== null && nameOf(own) === username && error instanceof Refusal && error.code === "not-ringing";
       if (!crossed || own.state === "ended") throw error;

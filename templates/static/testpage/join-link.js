@@ -3,7 +3,7 @@ export class JoinLink {
   /** @type {string | null} */
   confId = new URLSearchParams(location.search).get("join");
 
-  /** Remove the conference from the page's address. After a reload, the client finds the conference without it. */
+  /** Remove the conference from the page's address. After a reload, the client finds it without the address. */
   forget() {
     this.confId = null;
     const here = new URL(location.href);

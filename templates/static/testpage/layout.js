@@ -22,7 +22,7 @@ export function arrange(grid, tiles, front) {
   grid.dataset.layout = narrow ? "strip-below" : "strip-beside";
   const rest = tiles.filter((_, index) => index !== front);
   // The strip has one grid track per tile, and one more, flexible grid track for the rest of the space. The front tile
-  // also spans the flexible one, so that it does not stretch the others.
+  // also spans the flexible one, so that the front tile does not stretch the others.
   grid.style.gridTemplate = narrow
     ? `minmax(0, 1fr) var(--strip) / repeat(${rest.length}, calc(var(--strip) * 4 / 3)) 1fr`
     : `repeat(${rest.length}, min-content) 1fr / minmax(0, 1fr) var(--strip)`;

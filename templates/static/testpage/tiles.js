@@ -183,7 +183,7 @@ export class Tiles {
     });
     const video = /** @type {HTMLVideoElement} */ (part(tile, "video"));
     showTracks(video, tracks);
-    // Chromium does not always start by itself if tracks are replaced before the first frame.
+    // Chromium does not always start playing by itself if tracks are replaced before the first frame.
     if (video.paused && video.srcObject) void video.play().catch(() => undefined);
     setText(part(tile, ".avatar"), initials(name));
     setText(part(tile, ".placeholder-name"), name);

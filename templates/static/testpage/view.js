@@ -12,7 +12,7 @@ import { channelWords } from "./words.js";
  * @typedef {"loading" | "register" | "lobby" | "call"} ViewName
  */
 
-// For a shorter interruption only the dot changes; the banner is not shown.
+// During an interruption shorter than this, only the dot changes, and no banner is shown.
 const BANNER_AFTER_MS = 1_500;
 
 /** The parts that concern the whole page: the choice of the view, the header, the title, the tone and the banner. */

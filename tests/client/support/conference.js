@@ -83,7 +83,7 @@ export class Desk {
     return desk;
   }
 
-  /** The actions of the requests so far. A request without one is named by its method. */
+  /** The actions of the requests so far. A request without an action is named by its method. */
   get actions() {
     return this.requests.map(({ action, method }) => action ?? method);
   }
