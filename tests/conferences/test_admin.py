@@ -72,12 +72,12 @@ def page(conference: str) -> str:
 
 
 def ask_to_end(client: Client, *conferences: str, **fields: str) -> Any:
-    """Choose the action that ends conferences, as in the list or on a conference's page."""
+    """Choose the action that ends conferences, as a user of the list or of a conference's page does."""
     return client.post(LIST, {"action": "end_conference", "_selected_action": conferences, **fields}, follow=True)
 
 
 def end(client: Client, *conferences: str) -> Any:
-    """End conferences, with the confirmation."""
+    """End conferences, and confirm the action."""
     return ask_to_end(client, *conferences, confirmed="yes")
 
 

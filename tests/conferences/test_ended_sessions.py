@@ -26,7 +26,7 @@ Ends = Callable[[str], None]
 
 @pytest.fixture(params=["ends", "expires"])
 def ends(request: pytest.FixtureRequest) -> Ends:
-    """Return a function that ends a session, or makes it expire."""
+    """Return a function that ends a session or, in the test's second run, makes it expire."""
 
     def end(session_id: str) -> None:
         now = timezone.now()

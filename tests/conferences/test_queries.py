@@ -38,7 +38,7 @@ def _participants(action: str) -> int:
 
 
 def _key(headers: dict[str, str]) -> int:
-    """Return the number of queries that look for a kept answer before the body is read: one with an Idempotency-Key."""
+    """Return the number of queries that look for a stored response: one with an Idempotency-Key, otherwise none."""
     return int("idempotency_key" in headers)
 
 

@@ -43,7 +43,7 @@ class Nobody:
 
 
 class SignalledConference:
-    """A conference on a node whose participants exchange descriptions and send no media."""
+    """A conference on a node. Its participants exchange descriptions and send no media."""
 
     def __init__(self, node: Node, clock: Clock | None = None) -> None:
         self.node = node
@@ -105,7 +105,7 @@ def described(head: str, *sections: str) -> str:
 
 
 def speaking(section: str, codec: str) -> str:
-    """Return the media section with this codec as the only one."""
+    """Return the media section with this codec as its only codec."""
     first, _, rest = FORMATS.sub("", section).partition("\r\n")
     return f"{' '.join([*first.split(' ')[:3], '100'])}\r\n{rest}a=rtpmap:100 {codec}\r\n"
 
@@ -320,7 +320,7 @@ async def test_an_answer_to_a_replaced_offer_is_refused(conference: SignalledCon
     assert again["modId"] != overtaken["modId"]
     refused = await conference.answer(overtaken, answering(overtaken["sdp"], both))
     assert refused["refusal"]["code"] == "sdp-invalid"
-    # The newer offer stays in force.
+    # The newer offer is still pending, so the focus returns it again.
     assert again in refused["offers"]
 
 

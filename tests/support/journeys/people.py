@@ -42,7 +42,7 @@ _COUNT = """async () => {
   return frames;
 }"""
 
-# Resolves when more than this number of frames are decoded; rejects when that takes too long. Times in ms.
+# Resolves with the time that passed until this many more frames were decoded; rejects after `patience`. Times in ms.
 _GROWS = """async ([by, patience]) => {
   const count = COUNT;
   const begun = performance.now();

@@ -1,4 +1,4 @@
-"""Synthetic participants: the part of a WebRTC endpoint that load needs, a hundred times lighter than a whole one.
+"""Synthetic participants: only the part of a WebRTC endpoint that tests need, a hundred times lighter than a whole one.
 
 A `Peer` has a UDP socket, is ICE's controlling side and DTLS client, sends RTP that it makes up, and counts the packets
 that arrive without decrypting them. A `SyntheticConference` stands in for the operations: it knows the participants,
@@ -166,7 +166,7 @@ class Peer:
             self.sections.append(PeerSection("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
 
     def own_section(self, kind: str, receives: bool) -> PeerSection:
-        """Return a further section of this kind, with a source that sends there."""
+        """Return a further section of this kind, with a source that sends in it."""
         mid = f"o{len(self.sections)}"
         if kind == "audio":
             stated = [each for type_ in self._audio for each in _AUDIO_CODECS[type_][1]]
@@ -244,7 +244,7 @@ class Peer:
     # --- Connection -------------------------------------------------------------------------------------------
 
     async def connect(self, remote: str) -> None:
-        """Connect with the other side of this description, its answer or its offer.
+        """Connect with the other side. `remote` is the other side's answer or offer.
 
         :raises TimeoutError: when that takes too long.
         """
@@ -258,8 +258,8 @@ class Peer:
         algorithm, fingerprint = _value(lines, "fingerprint").split(" ")
         self._transport = Transport(certificate(), "client", self.send_datagram, on_state=self._transport_is)
         self.resume_reading()
-        # A full ICE implementation receives only after a check of its own. When its second answer arrives, it has sent
-        # such a check.
+        # A full ICE implementation receives only after it has sent its own check. When its second answer arrives, it
+        # has sent this check.
         self._answers_wanted = 1 if "a=ice-lite" in lines else 2
         self._fingerprints = [Fingerprint(algorithm, fingerprint)]
         self._checking = asyncio.create_task(self.keep_checking())
@@ -471,7 +471,7 @@ class SyntheticConference:
             await self.settle()
 
     async def renegotiate(self, peer: Peer, *, fresh: bool = False, kind: str | None = "sync") -> str:
-        """Take an offer from a peer to the focus, and return the focus's answer.
+        """Send a peer's offer to the focus, and return the focus's answer.
 
         An offer of the focus that the peer has not answered is withdrawn.
         """
@@ -491,7 +491,7 @@ class SyntheticConference:
     async def take_over(
         self, peers: Mapping[str, Peer], last_offers: Mapping[str, str], answers: Mapping[str, str] | None = None
     ) -> Mapping[str, Any]:
-        """Have a node that does not know the conference offer new connections to these peers."""
+        """Hand the conference over to a node that does not know it, and that offers new connections to these peers."""
         self.participants = {id_: _Participant(peer) for id_, peer in peers.items()}
         restarts = [
             {"participant": id_, "modId": f"restart-{id_}", "sdp": sdp, "answer": (answers or {}).get(id_, "")}
