@@ -246,11 +246,11 @@ async def test_an_answer_settles_only_the_offer_that_it_answers(
     (offer,) = (await conference.offer("bob", both))["offers"]
     await conference.answer(offer, answering(offer["sdp"], both))
     (held,) = (await conference.offer("bob", both.replace("a=sendrecv", "a=recvonly"), fresh=False))["offers"]
-    # `held` still waits for alice's answer, and it might not have reached her. So the focus returns it again.
+    # Alice has not answered `held`, and might not have received it. So the focus returns it again.
     assert (await conference.offer("bob", both, fresh=False))["offers"] == [held]
     (resumed,) = (await conference.answer(held, answering(held["sdp"], both)))["offers"]
     assert resumed["modId"] != held["modId"]
-    # This answer belongs to `held`. Read as an answer to `resumed`, it would say that alice wants to see nobody.
+    # This answer belongs to `held`. As an answer to `resumed`, it would mean that alice wants to see nobody.
     assert await conference.answer(held, answering(held["sdp"], both)) == {"offers": [resumed]}
     assert await conference.withdraw("alice", held["modId"], rejected=True) == {"offers": [resumed]}
     assert await conference.answer(resumed, answering(resumed["sdp"], both)) == {}

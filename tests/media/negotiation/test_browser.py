@@ -296,7 +296,7 @@ async def test_it_stops_a_section_and_uses_it_again(page: Page) -> None:
     assert leg.negotiation.sections[2].label == "screen"
     await leg.act("stop", leg.negotiation.sections[2].mid)
     await leg.offers(bob)
-    # Now the focus uses the stopped section.
+    # Now the focus uses the section that the participant has stopped.
     await leg.is_offered(bob, track("bob", "video"), track("carol", "video"))
     assert leg.directions() == ["sendrecv", "sendrecv", "recvonly"]
 

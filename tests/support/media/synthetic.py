@@ -207,7 +207,7 @@ class Peer:
                 # The section was rejected before, and carries something else now (RFC 8829 section 5.2.2).
                 self.sections[index] = PeerSection(kind, _value(attributes, "mid"), formats, [])
             if self.sections[index].source is None and kind != "application":
-                # In a section of the other side, the peer accepts what is offered now.
+                # In a section that the other side has added, the peer accepts the codecs and extensions of this offer.
                 kept = [each for each in attributes if each.startswith(("a=rtpmap", "a=fmtp", "a=rtcp-fb", "a=extmap"))]
                 self.sections[index].formats, self.sections[index].attributes = formats, kept
             self.sections[index].rejected = port == "0" and "a=bundle-only" not in attributes
@@ -520,7 +520,7 @@ class SyntheticConference:
         await self.update(kind)
 
     async def update(self, kind: str = "sync", *, silently: bool = False) -> None:
-        """Send the node the present state of the conference; with `silently` it may make no offers."""
+        """Send the node the present state of the conference; with `silently`, the node makes no offers now."""
         await self._task("update", {}, cause=(secrets.token_hex(8), kind), silently=silently)
 
     async def settle(self) -> None:
