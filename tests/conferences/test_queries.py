@@ -206,7 +206,7 @@ class TestFocus:
 
     @pytest.fixture
     def conference(self, scene: Scene, node: ScriptedNode) -> str:
-        """An open conference whose participants have not answered the focus's offers. The node stops carrying out tasks."""
+        """An open conference in which the focus's offers are not answered, and whose node executes no more tasks."""
         node.works = False
         return scene.conference
 

@@ -220,8 +220,8 @@ class TestSimultaneousDeadlines:
             with Queries() as queries:
                 assert settle_due(now=late) == number
             counts.append(queries.count)
-        # Each of the two further deadlines needs six queries: one for the lock, three for changed rows of three kinds,
-        # one for the caller's event number, and one for the events.
+        # Each of the two further deadlines needs six queries. One takes the lock, three change rows of three kinds, one
+        # gets the caller's event number, and one writes the events.
         assert counts[1] - counts[0] <= 2 * 6
         assert_all_is_settled(late)
 

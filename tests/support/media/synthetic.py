@@ -1,8 +1,8 @@
 """Synthetic participants: only the part of a WebRTC endpoint that tests need, a hundred times lighter than a whole one.
 
-A `Peer` has a UDP socket, is ICE's controlling side and DTLS client, sends RTP that it makes up, and counts the packets
-that arrive without decrypting them. A `SyntheticConference` stands in for the operations: it knows the participants,
-brings tasks to the node one by one, and has the peers answer the focus's offers.
+A `Peer` has a UDP socket, and is ICE's controlling side and DTLS client. It sends RTP that it makes up, and counts the
+packets that arrive, without decrypting them. A `SyntheticConference` stands in for the operations: it knows the
+participants, and gives the node one task after the other. It has the peers answer the focus's offers.
 """
 
 import asyncio
