@@ -382,6 +382,11 @@ class Sctp(RTCSctpTransport):
             await self._guarded(self._send_sack())
 
     @property
+    def unacknowledged(self) -> int:
+        """How many pieces have been sent, and are not covered by the other side's cumulative acknowledgement."""
+        return len(self._sent_queue)
+
+    @property
     def outstanding(self) -> int:
         """An upper bound, in bytes, for the data that the other side has not acknowledged."""
         waiting = sum(channel.bufferedAmount for channel in self._data_channels.values())

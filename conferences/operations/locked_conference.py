@@ -321,7 +321,7 @@ class LockedConference:
         self.participants = [each for each in self.participants if each.listed]
 
     def return_participant(self, participant: Participant) -> None:
-        """Record that a participant returns, unmuted and without its earlier leg. Its previous stay becomes a `Stay`."""
+        """Record that a participant returns, unmuted and without its leg. Its previous stay becomes a `Stay`."""
         self.stays.append(
             Stay(
                 conference=self.conference,

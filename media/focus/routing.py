@@ -8,9 +8,15 @@ from media.focus.leg import Leg
 from media.focus.participants import Participant, Participants, legs_of
 from media.focus.sources import MID
 from media.forward import rtcp
+from media.forward.history import Arena, History
 from media.forward.tracks import Sink, Track
 from media.sdp.media_section import Section
 from media.sdp.writer import cname_of
+
+# How many arenas the video tracks of one participant share. With two, a camera and a screen each keep more than a
+# second of video at 4 Mbit/s. Further tracks share these two, so that they do not increase the memory that one
+# participant can fill.
+ARENAS = 2
 
 
 class Routing:
@@ -35,8 +41,15 @@ class Routing:
             if section.kind in {"audio", "video"}:
                 key, clock_rate = (id_, section.label), section.codecs[0].clock_rate
                 if key not in self.tracks:
-                    self.tracks[key] = _new_track(id_, section, clock_rate)
+                    history = self._new_history(id_) if section.kind == "video" else None
+                    self.tracks[key] = _new_track(id_, section, clock_rate, history)
                 self.tracks[key].clock_rate = clock_rate
+
+    def _new_history(self, id_: str) -> History:
+        """Return a history for a participant's next video track. These tracks use the participant's arenas in turn."""
+        own = (track.history for (owner, _), track in self.tracks.items() if owner == id_)
+        arenas = [history.arena for history in own if history is not None]
+        return History(arenas[-ARENAS] if len(arenas) >= ARENAS else Arena())
 
     def open_tracks(self) -> None:
         """Open the tracks of participants that are present, not on hold and not muted. Close the others."""
@@ -164,8 +177,9 @@ class Routing:
                 self._send_rtcp(leg, report)
 
 
-def _new_track(id_: str, section: Section, clock_rate: int) -> Track:
-    return Track(id_, section.label, section.kind, secrets.randbits(32), secrets.randbits(32), clock_rate)
+def _new_track(id_: str, section: Section, clock_rate: int, history: History | None) -> Track:
+    ssrc, rtx_ssrc = secrets.randbits(32), secrets.randbits(32)
+    return Track(id_, section.label, section.kind, ssrc, rtx_ssrc, clock_rate, history=history)
 
 
 def _may_send(participant: Participant, track: Track) -> bool:

@@ -178,15 +178,16 @@ static void take(struct stream *stream, uint32_t timestamp, double now) {
 
 /* Like History.keep. */
 static void keep(struct history *history, int64_t sequence, uint32_t timestamp, const uint8_t *packet, int size) {
-    uint64_t start = history->position % ARENA_SIZE;
+    struct arena *arena = history->arena;
+    uint64_t start = arena->position % ARENA_SIZE;
     if (start + (uint64_t)size > ARENA_SIZE) {
-        history->position += ARENA_SIZE - start;
+        arena->position += ARENA_SIZE - start;
         start = 0;
     }
-    memcpy(history->arena + start, packet, (size_t)size);
+    memcpy(arena->bytes + start, packet, (size_t)size);
     history->kept[sequence & (HISTORY - 1)] =
-        (struct kept){.sequence = sequence, .position = history->position, .size = (uint32_t)size, .timestamp = timestamp};
-    history->position += (uint64_t)size;
+        (struct kept){.sequence = sequence, .position = arena->position, .size = (uint32_t)size, .timestamp = timestamp};
+    arena->position += (uint64_t)size;
 }
 
 /* Like Track.place, but only for the packet that follows the newest one. */

@@ -14,7 +14,7 @@ enum limits {
     FULL = 64,                /* once this many messages are ready, they are sent without waiting for more */
     LARGEST_SEGMENT = 1216,   /* bytes of a packet that fits any IPv6 path when encrypted (1280 bytes, RFC 8200) */
     HISTORY = 512,            /* packets kept of a track: more than a second of video. A power of two */
-    ARENA_SIZE = 614400,      /* bytes of these packets: 512 packets of 1200 */
+    ARENA_SIZE = 614400,      /* bytes of an arena: 512 packets of 1200 */
     ELEMENT_IDS = 15,         /* IDs that a one-byte header extension may use, and 0 (RFC 8285 section 4.2) */
     MOST_ELEMENTS = 32,       /* elements of a header extension: rtp.MOST_ELEMENTS */
     QUIET = 60,               /* audio level in -dBov; anything quieter is noise */
@@ -39,17 +39,22 @@ struct stream {
     int32_t clock_rate;       /* of the RTP clock, in Hz */
 };
 
+/* history.Arena. Several histories may share one. */
+struct arena {
+    uint8_t *bytes;           /* a ring of the bytes written last */
+    uint64_t position;        /* bytes ever written, including those skipped at the ring's end */
+};
+
 /* history.History */
 struct kept {
     int64_t sequence;         /* in the track's numbering; negative in an unused entry */
-    uint64_t position;        /* where the packet begins: the number of bytes ever written before it */
+    uint64_t position;        /* where the packet begins: the arena's position before it was written */
     uint32_t size;
     uint32_t timestamp;       /* in the track's numbering */
 };
 
 struct history {
-    uint8_t *arena;           /* a ring of the bytes written last */
-    uint64_t position;        /* bytes ever written, including those skipped at the arena's end */
+    struct arena *arena;
     struct kept kept[HISTORY]; /* indexed by the last bits of the sequence number */
 };
 

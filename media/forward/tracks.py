@@ -260,8 +260,7 @@ class Track:
     def __post_init__(self) -> None:
         """Open the track for its first packet."""
         self.memory = ffi.new("struct track *", {"ssrc": self.ssrc, "resumes": True, "last_sequence": -1})
-        if self.kind == "video":
-            self.history = History()
+        if self.history is not None:
             self.memory.history = self.history.memory
 
     @property

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from enum import StrEnum
+from struct import Struct
 from typing import Literal
 
 from media.aiortc_adapter import Certificate, Dtls, Srtp
@@ -24,25 +25,29 @@ logger = logging.getLogger(__name__)
 MAX_DATAGRAM = 1500
 # How many datagrams may wait to be read, including those that arrive before the transport is started.
 MAX_WAITING = 64
-# How many datagrams and bytes a handshake may receive. A browser needs about ten datagrams, and a few times that number
-# if some are lost.
-MAX_HANDSHAKE_DATAGRAMS = 200
+# The most records in a datagram. A browser sends a flight of a handshake in one datagram, and each later record in a
+# datagram of its own.
+MOST_RECORDS = 16
+# How many records and bytes a handshake may receive. A browser needs about ten records, and a few times that number if
+# some are lost.
+MAX_HANDSHAKE_RECORDS = 200
 MAX_HANDSHAKE_BYTES = 128 * 1024
 # How many messages of application data may wait for a reader.
 MAX_EARLY = 4
-# How many datagrams per second an established connection may receive. They belong to data channels only.
+# How many records per second an established connection may receive. They belong to data channels only. A datagram may
+# hold several records, and each one takes time.
 MAX_RATE = 1000
-# How many datagrams are read before other tasks run.
+# When at least this many records have been read, other tasks run.
 BATCH = 16
 HANDSHAKE_SECONDS = 10.0
 # A handshake waits at most this long for its turn.
 TURN_SECONDS = 30.0
 
-# RFC 6347 section 4.1 and RFC 9147 section 4: the content types of records with the long header, and the length of that
-# header.
+# RFC 6347 section 4.1 and RFC 9147 section 4: the content types of records with the long header. From that header: the
+# content type, the first byte of the version, the epoch, and the length of the rest of the record.
 _CONTENT_TYPES = range(20, 25)
 _ALERT = 21
-_HEADER = 13
+_HEADER = Struct("!BBxH6xH")
 
 
 Role = Literal["server", "client"]
@@ -142,11 +147,12 @@ class Transport:
         self._handshake_seconds = handshake_seconds
         self._dtls = Dtls(certificate, role, self._receive, send, self._data, self._ended)
         self._task: asyncio.Task[None] | None = None
-        self._waiting: deque[bytes] = deque()
+        # The datagrams that wait to be read, each with its number of records.
+        self._waiting: deque[tuple[bytes, int]] = deque()
         self._arrival = asyncio.Event()
         self._over = False
         self._batch = 0
-        self._handshake_budget = [MAX_HANDSHAKE_DATAGRAMS, MAX_HANDSHAKE_BYTES]
+        self._handshake_budget = [MAX_HANDSHAKE_RECORDS, MAX_HANDSHAKE_BYTES]
         self._allowance = Allowance(MAX_RATE, MAX_RATE)
 
     @property
@@ -182,10 +188,11 @@ class Transport:
         """Accept an incoming DTLS datagram, before or after the start."""
         if self._over:
             return
-        if not _plausible(datagram) or not self._affordable(len(datagram)):
+        records = _count_records(datagram)
+        if not records or not self._affordable(records, len(datagram)):
             self.dropped += 1
             return
-        self._waiting.append(datagram)
+        self._waiting.append((datagram, records))
         self._arrival.set()
 
     def send_data(self, data: bytes) -> bool:
@@ -238,7 +245,6 @@ class Transport:
 
         :raises ConnectionError: when there will be no further datagram.
         """
-        self._batch += 1
         if self._batch >= BATCH:
             self._batch = 0
             await asyncio.sleep(0)
@@ -248,7 +254,9 @@ class Transport:
             self._batch = 0
             self._arrival.clear()
             await self._arrival.wait()
-        return self._waiting.popleft()
+        datagram, records = self._waiting.popleft()
+        self._batch += records
+        return datagram
 
     async def _data(self, data: bytes) -> None:
         if self.on_data is None:
@@ -256,16 +264,16 @@ class Transport:
         else:
             await self.on_data(data)
 
-    def _affordable(self, size: int) -> bool:
-        """Count a datagram of this many bytes, and tell whether it is within the limits."""
+    def _affordable(self, records: int, size: int) -> bool:
+        """Count a datagram of this many records and bytes, and tell whether it is within the limits."""
         if len(self._waiting) >= MAX_WAITING:
             return False
         if self._state is not State.CONNECTED:
             budget = self._handshake_budget
-            budget[0] -= 1
+            budget[0] -= records
             budget[1] -= size
             return min(budget) >= 0
-        return self._allowance.take(1, asyncio.get_running_loop().time())
+        return self._allowance.take(records, asyncio.get_running_loop().time())
 
     def _ended(self) -> None:
         self._end(State.CLOSED)
@@ -289,9 +297,19 @@ def _ignored(state: State) -> None:
     """Ignore a change of state after the end."""
 
 
-def _plausible(datagram: bytes) -> bool:
-    """Tell whether a datagram begins like a DTLS record. The check is cheap, and most garbage fails it."""
-    if not _HEADER < len(datagram) <= MAX_DATAGRAM or datagram[0] not in _CONTENT_TYPES or datagram[1] != 0xFE:
-        return False
-    # An unencrypted alert may be forged, so it is ignored. If the handshake really failed, its time limit ends it.
-    return datagram[0] != _ALERT or datagram[3:5] != b"\0\0"
+def _count_records(datagram: bytes) -> int:
+    """Return how many DTLS records a datagram holds. Return 0 if it does not consist of at most MOST_RECORDS records.
+
+    The check is cheap, and most garbage fails it. An unencrypted alert may be forged, so a datagram with one counts as
+    garbage. If the handshake really failed, its time limit ends it.
+    """
+    if len(datagram) > MAX_DATAGRAM:
+        return 0
+    records = at = 0
+    while at + _HEADER.size < len(datagram) and records < MOST_RECORDS:
+        kind, version, epoch, length = _HEADER.unpack_from(datagram, at)
+        if kind not in _CONTENT_TYPES or version != 0xFE or not length or (kind == _ALERT and not epoch):
+            return 0
+        records += 1
+        at += _HEADER.size + length
+    return records if at == len(datagram) else 0

@@ -105,7 +105,10 @@ def _memory_of(gone: Leg) -> list[Any]:
 async def test_memory_of_a_leg_that_has_left_is_free_without_garbage_collection(world: World) -> None:
     alice, bob = await world.join("alice", "bob", data=True)
     kept = [weakref.ref(each) for each in _memory_of(world.leg("alice"))]
-    kept.append(weakref.ref(world.track("alice", "video").history))
+    history = world.track("alice", "video").history
+    assert history is not None
+    kept += [weakref.ref(history), weakref.ref(history.arena)]
+    del history
     gc.disable()
     try:
         await world.conference.leave(alice)

@@ -326,7 +326,54 @@ async def test_sacks_that_list_much_are_slowed_down(leg: Leg) -> None:
     for _ in range(1000):
         await leg.send(sack)
     # Each SACK acknowledges 999 chunks.
-    assert leg.data.dropped >= 1000 - module.ACKNOWLEDGED_FOR_A_CHUNK * module.CHUNK_BURST // 999 - 1
+    assert leg.data.dropped >= 1000 - module.STEPS_FOR_A_CHUNK * module.CHUNK_BURST // 999 - 1
+
+
+async def test_sacks_of_a_piece_far_ahead_are_slowed_down(leg: Leg) -> None:
+    leg.data.allowance = Allowance(0, module.CHUNK_BURST)
+    await leg.channel()
+    acknowledged = leg.browser.last_received_tsn
+    leg.server.deliver = lambda datagram: None
+    for _ in range(600):
+        assert leg.data.send("chat", "x")
+    await asyncio.sleep(0)
+    far = chunk(3, pack("!LLHHHH", acknowledged, 100_000, 1, 0, 600, 600))
+    for _ in range(1000):
+        await leg.send(far)
+    # aiortc visits 600 pieces for each SACK.
+    before = leg.data.dropped
+    assert before >= 1000 - module.STEPS_FOR_A_CHUNK * module.CHUNK_BURST // 600 - 1
+    # A SACK without gaps is always read.
+    await leg.send(chunk(3, pack("!LLHH", acknowledged + 1, 100_000, 0, 0)))
+    assert leg.data.dropped == before
+
+
+async def test_sacks_with_many_duplicates_are_slowed_down(leg: Leg) -> None:
+    leg.data.allowance = Allowance(0, module.CHUNK_BURST)
+    await leg.channel()
+    sack = chunk(3, pack("!LLHH", leg.browser.last_received_tsn, 100_000, 0, 256) + bytes(4 * 256))
+    for _ in range(1000):
+        await leg.send(sack)
+    assert leg.data.dropped >= 1000 - 2 * module.CHUNK_BURST
+
+
+async def test_packets_of_too_many_chunks_are_not_read(leg: Leg) -> None:
+    await leg.channel()
+    before = len(leg.server.sent)
+    await leg.send(chunk(4, b"") * (module.MOST_CHUNKS + 1))
+    assert (len(leg.server.sent) - before, leg.data.dropped) == (0, 1)
+    await leg.send(chunk(4, b"") * module.MOST_CHUNKS)
+    assert (len(leg.server.sent) - before, leg.data.dropped) == (module.MOST_CHUNKS, 1)
+
+
+async def test_chunks_of_too_many_parameters_are_not_read(leg: Leg) -> None:
+    await leg.channel()
+    before = len(leg.server.sent)
+    parameter = pack("!HH", 1, 4)
+    await leg.send(chunk(4, parameter * (module.MOST_PARAMETERS + 1)))
+    assert (len(leg.server.sent) - before, leg.data.dropped) == (0, 1)
+    await leg.send(chunk(4, parameter * module.MOST_PARAMETERS))
+    assert (len(leg.server.sent) - before, leg.data.dropped) == (1, 1)
 
 
 async def test_a_packet_full_of_reconfigurations_is_not_answered(leg: Leg) -> None:
@@ -404,8 +451,9 @@ async def test_a_flood_is_slowed_down(leg: Leg) -> None:
         await leg.send(leg.browser.piece(b"x", flags=WHOLE | UNORDERED))
     assert 0 < leg.got.qsize() <= module.CHUNK_BURST
     before = len(leg.server.sent)
-    await leg.send(*[chunk(4, b"")] * 280)
-    assert len(leg.server.sent) - before < 280
+    for _ in range(8):
+        await leg.send(*[chunk(4, b"")] * 60)
+    assert len(leg.server.sent) - before < 480
 
 
 async def test_a_message_that_was_slowed_down_arrives_whole(leg: Leg) -> None:

@@ -17,7 +17,7 @@ from OpenSSL import SSL
 from media.aiortc_adapter import Certificate, _datagrams
 from media.credentials import Fingerprint
 from media.transport import dtls as module
-from media.transport.dtls import MAX_DATAGRAM, MAX_WAITING, Handshakes, State
+from media.transport.dtls import MAX_DATAGRAM, MAX_WAITING, MOST_RECORDS, Handshakes, State
 from tests.support.media.dtls_pair import SECONDS, End, close, connected, join, mutate, pair, watched_loop
 from tests.support.yardstick import slowness
 
@@ -28,6 +28,21 @@ pytestmark = pytest.mark.once
 async def nothing_reaches_the_loop() -> AsyncIterator[None]:
     async with watched_loop():
         yield
+
+
+def record(size: int, kind: int = 22, epoch: int = 0) -> bytes:
+    """Return a record of this many zeros."""
+    return bytes([kind]) + b"\xfe\xfd" + epoch.to_bytes(2, "big") + bytes(6) + size.to_bytes(2, "big") + bytes(size)
+
+
+def bundles(client: End, count: int, records: int) -> list[bytes]:
+    """Return datagrams that each hold this many records of application data. The client does not send them."""
+    client.deliver = lambda datagram: None
+    before = len(client.sent)
+    for _ in range(count * records):
+        client.transport.send_data(b"x")
+    sent = client.sent[before:]
+    return [b"".join(sent[at : at + records]) for at in range(0, len(sent), records)]
 
 
 def start(server: End, client: End) -> None:
@@ -151,7 +166,7 @@ async def test_a_datagram_does_not_hold_up_the_end_of_a_handshake(turns: int) ->
 
 
 async def test_datagrams_do_not_hold_up_the_deadline_of_a_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_HANDSHAKE_DATAGRAMS", sys.maxsize)
+    monkeypatch.setattr(module, "MAX_HANDSHAKE_RECORDS", sys.maxsize)
     monkeypatch.setattr(module, "MAX_HANDSHAKE_BYTES", sys.maxsize)
     server, client = End("server", handshake_seconds=0.1), End("client")
     client.deliver = server.transport.feed
@@ -336,15 +351,54 @@ async def test_a_handshake_is_not_repeated_for_the_other_side() -> None:
 
 async def test_datagrams_that_are_too_large_or_too_many_are_dropped() -> None:
     server, client = pair()
-    record = b"\x16\xfe\xfd" + bytes(8)
-    for size in (0, 1, 12, MAX_DATAGRAM, MAX_DATAGRAM + 1, 60_000):
-        server.transport.feed((record + size.to_bytes(2, "big") + bytes(60_000))[:size])
-    assert server.transport.dropped == 5
+    for size in (0, 1, 12, 13, MAX_DATAGRAM, MAX_DATAGRAM + 1, 60_000):
+        server.transport.feed(record(max(size - 13, 0))[:size])
+    assert server.transport.dropped == 6
     for _ in range(1000):
-        server.transport.feed(record + bytes(50))
+        server.transport.feed(record(50))
     assert server.transport.waiting == MAX_WAITING
     await close(server, client)
     assert server.transport.waiting == 0
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        pytest.param(record(20) + b"\x16", id="a record and a byte"),
+        pytest.param(record(20) + record(20)[:-1], id="a record that is cut off"),
+        pytest.param(record(20) + record(0) + record(20), id="an empty record"),
+        pytest.param(record(20) + bytes(40), id="a record and zeros"),
+        pytest.param(record(1) * (MOST_RECORDS + 1), id="too many records"),
+    ],
+)
+async def test_datagrams_that_do_not_consist_of_records_are_dropped(datagram: bytes) -> None:
+    server, client = pair()
+    server.transport.feed(datagram)
+    assert (server.transport.waiting, server.transport.dropped) == (0, 1)
+    server.transport.feed(record(1) * MOST_RECORDS)
+    assert server.transport.waiting == 1
+    await close(server, client)
+
+
+async def test_an_alert_that_hides_behind_another_record_does_not_disturb_a_handshake() -> None:
+    server, client = pair()
+    server.transport.start(client.certificate.fingerprints)
+    handshake_failure = b"\x15\xfe\xfd" + bytes(9) + b"\x02\x02\x28"
+    server.transport.feed(record(1, epoch=7) + handshake_failure)
+    client.transport.start(server.certificate.fingerprints)
+    await server.reach(State.CONNECTED)
+    await client.reach(State.CONNECTED)
+    assert server.transport.dropped == 1
+    await close(server, client)
+
+
+async def test_records_count_towards_the_budget_of_a_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_HANDSHAKE_RECORDS", 40)
+    server, client = pair()
+    for _ in range(20):
+        server.transport.feed(record(20) * 10)
+    assert server.transport.waiting == 4
+    await close(server, client)
 
 
 async def test_a_handshake_has_a_budget() -> None:
@@ -352,12 +406,13 @@ async def test_a_handshake_has_a_budget() -> None:
     server.transport.start(client.certificate.fingerprints)
     read = 0
     for _ in range(1000):
-        server.transport.feed(b"\x16\xfe\xfd" + bytes(60))
+        # OpenSSL ignores records of a later epoch.
+        server.transport.feed(record(50, epoch=7))
         if server.transport.waiting:
             read += 1
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-    assert server.transport.dropped >= 1000 - module.MAX_HANDSHAKE_DATAGRAMS
+    assert server.transport.dropped >= 1000 - module.MAX_HANDSHAKE_RECORDS
     assert read > 0
     await close(server, client)
 
@@ -372,6 +427,32 @@ async def test_a_connection_that_floods_is_slowed_down_and_lives(monkeypatch: py
     assert server.data.qsize() < 500
     assert server.transport.dropped > 500
     assert server.transport.state is State.CONNECTED
+    await close(server, client)
+
+
+async def test_records_count_and_not_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_RATE", 100)
+    server, client = await connected()
+    for datagram in bundles(client, 100, 10):
+        server.transport.feed(datagram)
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 100 <= server.data.qsize() < 500
+    assert server.transport.dropped > 50
+    await close(server, client)
+
+
+async def test_other_tasks_run_between_datagrams_of_many_records() -> None:
+    server, client = await connected()
+    datagrams = bundles(client, 40, 10)
+    for datagram in datagrams:
+        server.transport.feed(datagram)
+    most = read = 0
+    while read < 400:
+        await asyncio.sleep(0)
+        read, before = server.data.qsize(), read
+        most = max(most, read - before)
+    assert most < module.BATCH + 10
     await close(server, client)
 
 
@@ -416,7 +497,7 @@ def _large() -> Certificate:
 
 
 def test_records_are_never_cut() -> None:
-    records = [b"\x16\xfe\xfd" + bytes(8) + size.to_bytes(2, "big") + bytes(size) for size in (700, 400, 300, 1400, 5)]
+    records = [record(size) for size in (700, 400, 300, 1400, 5)]
     datagrams = list(_datagrams(b"".join(records)))
     assert datagrams == [records[0] + records[1], records[2], records[3], records[4]]
     assert b"".join(_datagrams(b"\x16\xfe")) == b"\x16\xfe"
