@@ -156,7 +156,7 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
 
 @pytest.fixture
 async def endpoints() -> AsyncIterator[Endpoints]:
-    """Registers endpoints; their connections close with the test."""
+    """Return an object that registers endpoints. Their connections close when the test ends."""
     async with Endpoints() as registered:
         yield registered
 

@@ -44,7 +44,7 @@ def _outside_transactions(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @lru_cache(maxsize=1)
 def _readers_known_to(number_of_modules: int) -> list[tuple[ModuleType, Callable[..., Any]]]:
-    """Return pairs of one of our modules and a function of `_READERS` in it. Only an import changes the result."""
+    """Return pairs: one of our modules, and a function of `_READERS` in this module. Only imports change the result."""
     ours = [module for name, module in sys.modules.items() if name.startswith(_OURS)]
     return [(module, reader) for module in ours for reader in _READERS if vars(module).get(reader.__name__) is reader]
 

@@ -23,7 +23,7 @@ from tests.support.refusals import all_rows
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LIST = "/admin/conferences/conference/"
-# Parts of every description of `tests.support.descriptions` that no page may show.
+# Texts that every description of `tests.support.descriptions` contains, and that no page may show.
 SECRETS = ("2/1muCWoOi3uLifh0NuRHlRg", "4ZcD", "AB:AB", "a=", "v=0")
 
 
@@ -37,7 +37,7 @@ def staff() -> Client:
 
 @pytest.fixture
 def desk() -> Callable[..., Client]:
-    """Return a function that returns the browser of a staff member who has only these permissions."""
+    """Return a function: given names of permissions, it returns the browser of a staff member who has only these."""
 
     def log_in(*codenames: str) -> Client:
         user = User.objects.create_user(f"desk{User.objects.count()}", is_staff=True)
@@ -72,12 +72,12 @@ def page(conference: str) -> str:
 
 
 def ask_to_end(client: Client, *conferences: str, **fields: str) -> Any:
-    """Choose the action that ends conferences, as in the list or on a conference's page."""
+    """Choose the action that ends conferences, as a user of the list or of a conference's page does."""
     return client.post(LIST, {"action": "end_conference", "_selected_action": conferences, **fields}, follow=True)
 
 
 def end(client: Client, *conferences: str) -> Any:
-    """End conferences, with the confirmation."""
+    """End conferences, and confirm the action."""
     return ask_to_end(client, *conferences, confirmed="yes")
 
 

@@ -26,7 +26,7 @@ Ends = Callable[[str], None]
 
 @pytest.fixture(params=["ends", "expires"])
 def ends(request: pytest.FixtureRequest) -> Ends:
-    """Return a function that ends a session, or makes it expire."""
+    """Return a function that ends a session or, in the test's second run, makes it expire."""
 
     def end(session_id: str) -> None:
         now = timezone.now()
@@ -134,7 +134,7 @@ def test_a_session_that_ends_while_it_answers_leaves_the_conference(ringing: Cal
 
 
 def end_in_thread(session_id: str) -> None:
-    """End a session with the database connection of this thread."""
+    """End a session, as the main function of a thread, and close the thread's database connection."""
     try:
         end_session(session_id=session_id, now=timezone.now())
     finally:

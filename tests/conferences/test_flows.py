@@ -56,7 +56,7 @@ def test_host_sends_an_invitation(alice: Device, bob: Device, topology: str, nod
 
 
 def _invitation(device: Device) -> dict[str, Any]:
-    """Return the one event of a device: the invitation by alice."""
+    """Return the only new event of a device, which must be the invitation by alice."""
     (invitation,) = device.news()
     assert (invitation["type"], invitation["seq"], invitation["reason"]) == ("invitation-received", 1, "call")
     assert invitation["from"]["username"] == "alice"

@@ -18,8 +18,8 @@ from tests.support.plans import forget_statistics, prepare_to_plan, rows_read
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ENDED = 5000
-# The number of former participants of one live conference. Every twentieth of their rows belongs to the user. If many
-# more rows of the small table belonged to this conference, PostgreSQL would read the whole table.
+# The number of rows of former participants in one live conference. Every twentieth row is the user's. The number is
+# smaller on PostgreSQL, which would read the whole table if a large share of its rows belonged to one conference.
 LEFT = 1000 if connection.vendor == "sqlite" else 200
 # The most rows that one statement may read.
 MOST_ROWS = 500

@@ -40,7 +40,7 @@ def topology() -> str:
 
 @pytest.fixture
 def other() -> Iterator[ScriptedNode]:
-    """Another node, which is alive from the beginning but has more legs."""
+    """A second live node, which has more legs than the first."""
     with scripted_node("other") as other:
         MediaNode.objects.filter(pk="other").update(legs=100)
         yield other

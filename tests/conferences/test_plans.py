@@ -92,7 +92,7 @@ def test_pruning_scans_no_table(settings: Settings) -> None:
     Participant.objects.filter(role="guest").update(state="left", left_at=old, scrubbed_at=now)
     Participant.objects.filter(pk__in=["guest10", "guest12"]).update(left_at=now, scrubbed_at=None)
     Participant.objects.filter(pk="guest12").update(left_at=now + timedelta(seconds=5))
-    # Of the settled modifications, m10 was offered to the due participant, and m13 was not accepted.
+    # Two settled modifications are due: m10, which was offered to the due participant, and m13, which was not accepted.
     Modification.objects.filter(pk__in=["m10", "m13"]).update(offer="a=ice-pwd:1")
     Modification.objects.filter(pk="m13").update(state="mod-rejected")
     prepare_to_plan()

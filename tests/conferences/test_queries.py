@@ -38,7 +38,7 @@ def _participants(action: str) -> int:
 
 
 def _key(headers: dict[str, str]) -> int:
-    """Return the number of queries that look for a kept answer before the body is read: one with an Idempotency-Key."""
+    """Return the number of queries that look for a stored response: one with an Idempotency-Key, otherwise none."""
     return int("idempotency_key" in headers)
 
 
@@ -206,7 +206,7 @@ class TestFocus:
 
     @pytest.fixture
     def conference(self, scene: Scene, node: ScriptedNode) -> str:
-        """An open conference whose participants have not answered the focus's offers. The focus then stops working."""
+        """An open conference in which the focus's offers are not answered, and whose node executes no more tasks."""
         node.works = False
         return scene.conference
 

@@ -83,5 +83,5 @@ def test_repeated_answer_is_recognised_after_its_credentials_are_deleted(call: C
     other = {"modId": mod, **answer(version=4)}
     refused(409, "modification-settled", call.bob.put, call.id, ACCEPT, other)
     judged = validate("answer", body["sdp"])
-    # This reading was made before the modification was scrubbed, so it contains no scrubbed answer.
+    # An empty reading, as if the modification had not been scrubbed yet when the reading was made.
     assert OfferReading().is_answer_of(Modification.objects.get(pk=mod), judged)

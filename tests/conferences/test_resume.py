@@ -73,7 +73,7 @@ def test_a_publisher_can_resume_when_there_is_nothing_left_to_receive(alice: Dev
 
 
 def describe_offer(device: Device, *directions: str) -> dict[str, str]:
-    """Return the device's next offer with one audio section for each direction."""
+    """Return the device's next offer, with one audio section for each of these directions."""
     device.version += 1
     kinds = ("audio",) * len(directions)
     text = describe(kinds=kinds, directions=directions, session=device.peer_connection, version=device.version)

@@ -85,7 +85,7 @@ class Clients(RuleBasedStateMachine):
         self.seq: Counter[str] = Counter()
         self.states: dict[type, dict[str, str]] = {model: {} for model in STATES}
         self.version = 1
-        # For each device that follows a conference: the conference as this device knows it. By (session, conference).
+        # Each device's view of each conference that it follows, by (session, conference).
         self.views: dict[tuple[str, str], View] = {}
         # The conference in each invitation, until the invitation is answered, by (session, conference).
         self.invitations: dict[tuple[str, str], View] = {}
@@ -246,7 +246,7 @@ class Clients(RuleBasedStateMachine):
         self.check(device, response, {204})
 
     def follow_after_removing(self, device: Device, conference: str) -> None:
-        """Forget the device's view: a removal ends a peer conference, and the response does not contain it."""
+        """Forget the device's view: the removal ended this peer conference, and the response contains no conference."""
         self.views.pop((device.id, conference), None)
 
     @rule(seconds=st.sampled_from([1, 6, 31]), choice=CHOICES)
@@ -290,7 +290,7 @@ class Clients(RuleBasedStateMachine):
         self.check_views({session.pk for session in sessions if session.is_live(now)}, participants)
 
     def check_transitions(self, model: type, rows: Sequence[Conference | Participant | Modification]) -> None:
-        """Require that every row made at most one transition of the table since the last check."""
+        """Require that each row's state has changed since the last check by at most one legal transition."""
         known, machine = self.states[model], STATES[model]
         now = {row.pk: row.state for row in rows}
         for pk, state in now.items():
@@ -353,7 +353,8 @@ class Clients(RuleBasedStateMachine):
             was_mine = participant["sessionId"] == event.session_id
             participant.update(stated)
             if was_mine and (stated["sessionId"] != event.session_id or stated["state"] == "left"):
-                # The participant has moved to another device or left, so this device gets no more of its events.
+                # The participant has moved to another device or left, so this device gets no more events of the
+                # conference.
                 del self.views[key]
 
     def participant_in(self, view: View, stated: dict[str, Any]) -> dict[str, Any]:
@@ -363,7 +364,7 @@ class Clients(RuleBasedStateMachine):
         return participant
 
     def check_views(self, live: set[str], rows: list[Participant]) -> None:
-        """Require that the view that each device has got from its events equals the rows."""
+        """Require that each device's view, which the device built from its events, equals the rows."""
         for (session, conference), view in self.views.items():
             if session in live:
                 assert view["state"] == self.states[Conference][conference]

@@ -1,4 +1,4 @@
-"""Statements that are compiled once equal the statements of the ORM, also with other values."""
+"""A statement that was compiled once and gets other values equals the ORM's own statement for these values."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

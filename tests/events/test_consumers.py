@@ -27,7 +27,7 @@ async def until_heartbeat(sent: "asyncio.Queue[Mapping[str, Any]]", received: "a
 
 
 async def until_tasks_are(expected: set[str]) -> None:
-    """Wait until these tasks, and no others, run beside the test."""
+    """Wait until exactly these tasks run, apart from the test's own task."""
     this = asyncio.current_task()
     async with asyncio.timeout(10):
         while {task.get_name() for task in asyncio.all_tasks() if task is not this} != expected:

@@ -22,7 +22,7 @@ ORIGIN = "https://app.example"
 
 
 def is_refused(response: httpx.Response, status: int, code: str) -> bool:
-    """Tell whether the answer is a problem document of this kind, with its correlator."""
+    """Tell whether the response is this problem document. Require that its correlator equals the header's."""
     problem = response.json()
     assert response.headers["content-type"] == "application/problem+json"
     assert problem["xCorrelator"] == response.headers["x-correlator"]
@@ -108,7 +108,8 @@ async def test_many_simultaneous_polls_delay_no_request(server: Server, endpoint
     async with bob.socket(after=1) as socket:
         polls = [asyncio.create_task(bob.poll(after=1, wait=25)) for _ in range(60)]
         async with asyncio.timeout(PATIENCE):
-            # The server accepts connections in order, so it has the polls when it has answered these requests.
+            # The server accepts connections in order. Once it has answered these requests, it has received the polls
+            # too.
             await asyncio.gather(*(bob.poll(after=0) for _ in range(4)))
             assert not any(poll.done() for poll in polls)
             modified = await alice.modify(conference)

@@ -1,4 +1,4 @@
-"""A client of the event channel holds a turn until it has read the log, but not while it waits."""
+"""A request to the event channel keeps its turn until it has read the log, but not while it waits for events."""
 
 import asyncio
 from collections.abc import AsyncIterator

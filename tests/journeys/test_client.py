@@ -97,8 +97,8 @@ async def test_a_page_says_that_newer_connections_replaced_its_own_and_waits_for
 def _misbehave() -> Callable[[str], list[str]]:
     """Return a handler that drops the second event, repeats the fourth, and swaps the sixth and the seventh, each once.
 
-    Another event follows the second and the sixth at once. Otherwise the client could not notice the missing event. In
-    practice, TCP loses nothing on a connection that lasts.
+    In this test, the third event comes right after the second, and the seventh right after the sixth. Only a later
+    event shows the client that one is missing. In practice, TCP loses nothing on a connection that lasts.
     """
     done: set[int] = set()
     kept: list[str] = []

@@ -32,8 +32,8 @@ _DEVICES = """(() => {
   mediaDevices.getUserMedia = ({audio, video}) => open({audio, video: video && {...video, ...small}});
   mediaDevices.getDisplayMedia = () => open({video: small});
 })()"""
-# The media that a page has decoded from each user so far: the sound energy, the number of video frames, and the
-# picture's width and height.
+# The media that a page has decoded from each user: sound energy, number of video frames, and the picture's width and
+# height.
 _RECEIVED = """async () => {
   const {leg, others} = window.sbe.client.currentCall;
   const received = [];

@@ -154,7 +154,7 @@ async def test_conferences_fit_and_are_readable(visit: Visit) -> None:
     await dave.press("btn-camera")
     await expect(tile(alice, dave)).to_have_attribute("data-picture", "false")
     await look("one muted, one on hold, one without a picture", alice)
-    # Fake the event: half a minute without media would take too long.
+    # Send fake `quality` events: a real one would need half a minute without media.
     quality = {"type": "quality", "confId": await alice.conference_id()}
     quality["participant"] = await alice.page.evaluate("window.sbe.client.currentCall.others[0].id")
     wire.say(**quality, connection="poor")

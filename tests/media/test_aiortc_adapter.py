@@ -110,7 +110,7 @@ async def test_attributes_that_are_read_exist() -> None:
 
 
 async def test_a_step_of_sctp_never_waits_for_the_network() -> None:
-    # A step that waits could be overtaken by a later one, and would have to be cancelled.
+    # If a step waited, a later step could overtake it, and the waiting step might have to be cancelled.
     sent: list[bytes] = []
     one, other = adapter.Sctp("server", sent.append), adapter.Sctp("client", lambda packet: None)
     step = one.connect(5000, 0)
@@ -152,7 +152,7 @@ async def test_a_packet_may_be_sent_twice_but_is_read_once() -> None:
     assert ours
     assert theirs
     first, second = (in_place(adapter.srtp_protect, ours.tx, RTP) for _ in range(2))
-    # The second packet is a retransmission, and is identical.
+    # The same packet was encrypted twice, as for a retransmission: both results are identical.
     assert first == second
     assert first[0] == adapter.SRTP_OK
     assert in_place(adapter.srtp_unprotect, theirs.rx, first[1]) == (adapter.SRTP_OK, RTP)

@@ -74,7 +74,7 @@ def test_a_deleted_database_is_not_created_again(tmp_path: Path) -> None:
 
 
 class Counter(Checkpoints):
-    """Counts commits and makes no checkpoints. Others read the tests' database, so a checkpoint could be incomplete."""
+    """Counts commits, but makes no checkpoints: they could be incomplete, as other connections read the database."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -267,7 +267,7 @@ class Unstarted:
     async def _end(self) -> None: ...
 
     def connect(self, received: bytes = b"") -> tuple[Any, Any]:
-        """Return an HTTP connection that has received these bytes, and its transport."""
+        """Return an HTTP connection and its transport. The connection has received these bytes."""
         connection: Any = self.server.http_factory.buildProtocol(None)
         transport: Any = StringTransport(peerAddress=IPv4Address("TCP", ADDRESS, 1))  # type: ignore[no-untyped-call]
         connection.makeConnection(transport)
@@ -494,7 +494,7 @@ async def test_only_a_close_frame_can_have_a_servers_code(unstarted: Unstarted) 
     assert protocol.transport.value() == b""
     unstarted.server.close_web_sockets(1001)
     assert protocol.transport.value() == b"\x88\x02" + (1001).to_bytes(2)
-    # Another call sends no second close frame.
+    # Calling `close_web_sockets` again sends no second close frame.
     unstarted.server.close_web_sockets(1001)
     assert len(protocol.transport.value()) == 4
 

@@ -1,4 +1,4 @@
-"""The Dev Server: the test page and its two calls, with a scripted enabler."""
+"""The Dev Server: the test page and the two requests that the page makes, with a scripted enabler."""
 
 import json
 from collections.abc import Callable

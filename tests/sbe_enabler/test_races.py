@@ -152,8 +152,8 @@ async def test_one_of_many_devices_answers_a_move(servers: list[Server], endpoin
         assert single(of_type(await alice.log(), "mod-received", conference)[1:])["restart"] is True
         for each in candidates:
             reasons = [e["reason"] for e in of_type(await each.log(), "invitation-cancelled", conference)]
-            # Each of these devices has one cancellation from the call, which `here` answered. The losers of the move
-            # have a second one.
+            # Each of these devices got one cancellation when `here` answered the call. The losers of the move got a
+            # second one.
             assert reasons == ["answered-elsewhere"] * (1 if each is winner else 2)
         assert (await alice.delete(conference)).status_code == 200
         here = winner
@@ -307,7 +307,7 @@ async def test_participants_that_change_simultaneously_end_with_the_same_tracks(
             if not batch["events"]:
                 return
             if left:
-                # This is refused before another user has joined, and while another modification is pending.
+                # This offer is refused until another user has joined, and while another modification is pending.
                 left -= 1
                 sdp = mirror(lines, session=1000 + number, version=after + 100, setup="actpass")
                 offered = await me.put(conference, "initiate-conference-mod", {"type": "offer", "sdp": sdp})

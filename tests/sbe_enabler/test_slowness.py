@@ -37,7 +37,7 @@ def quick(request: HttpRequest) -> HttpResponse:
 
 
 def locking(request: HttpRequest) -> HttpResponse:
-    """Take a database lock, and wait while another thread has it."""
+    """Take a database lock. If another thread has it, wait."""
     is_at_work.set()
     with transaction.atomic():
         list(Session.objects.select_for_update().all())

@@ -18,7 +18,7 @@ def migrated(engine: str) -> Iterator[None]:
     """Set Django up with an empty database, `sqlite` or `postgresql`, until the block ends."""
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         os.environ |= {"SBE_SECRET_KEY": SECRET_KEY, "SBE_STATE_DIR": directory, "SBE_LOG_LEVEL": "WARNING"}
-        # The statements that fill the tables run for a long time.
+        # Raise the time limit of statements, because those that fill the tables run for a long time.
         os.environ["SBE_DATABASE_SECONDS"] = "300"
         os.environ["DJANGO_SETTINGS_MODULE"] = "sbe_enabler.settings"
         if engine == "postgresql":

@@ -36,7 +36,7 @@ def messages(conference: Conference, *sessions: Session, **fields: object) -> li
 
 
 def append(*messages: Message, now: datetime | None = None) -> None:
-    """Append in a transaction of its own."""
+    """Append messages to the logs, in a separate transaction."""
     with transaction.atomic():
         log.append(messages, now=now or timezone.now())
 

@@ -13,8 +13,8 @@ from tests.support.database import analyze
 def prepare_to_plan() -> None:
     """Update the planner's statistics.
 
-    PostgreSQL's indexes still contain rows that earlier tests have deleted, and the planner takes a large index for a
-    slow one. So the indexes are rebuilt first.
+    PostgreSQL's indexes still contain rows that earlier tests have deleted, and the planner assumes that a large index
+    is slow. So the indexes are rebuilt first.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -61,7 +61,7 @@ def _statements(look: Callable[[], object]) -> list[tuple[str, Any]]:
 
 
 def rows_read(look: Callable[[], object]) -> dict[str, int]:
-    """Return the most rows that each SELECT reads, when it is executed again after `look`.
+    """Execute each SELECT of `look` again; return, for each SELECT, the largest number of rows that it read.
 
     On SQLite this is a tenth of the steps of its virtual machine, because reading a row takes about ten.
     """

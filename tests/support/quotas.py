@@ -1,4 +1,4 @@
-"""Requests at the same time."""
+"""Simultaneous requests."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -150,7 +150,8 @@ def redis() -> Iterator[str]:
 def postgresql(*, autovacuum: bool = True) -> Iterator[str]:
     """Run a PostgreSQL cluster that may lose everything in a crash; yields the URL of an empty database.
 
-    Autovacuum sees none of the rows of a test's open transaction, and would replace the statistics that the test made.
+    Tests of statistics need `autovacuum=False`: autovacuum does not see the rows of a test's open transaction, and
+    would replace the statistics that the test made.
     """
     port = free_port()
     url = f"postgresql://sbe@127.0.0.1:{port}/postgres"
@@ -480,7 +481,7 @@ class Backends:
         return self._cluster
 
     def _key(self, note: Path, variables: Callable[[], dict[str, str]]) -> tuple[str, str]:
-        """Prepare a database, or read the note of the process that has prepared one.
+        """Prepare a database, or read the file (`note`) of the process that has prepared one.
 
         Return the database's URL, if any, and an API key.
         """
@@ -504,7 +505,7 @@ class Backends:
 
 @contextlib.contextmanager
 def _common() -> Iterator[dict[str, str]]:
-    """Start services for the commands inside, unless an outer command has. Yields the variables that name them."""
+    """Start services for the commands inside, unless an outer command has. Yields variables that name the services."""
     if _CLUSTER in os.environ:
         yield {name: os.environ[name] for name in (_CLUSTER, _REDIS, SHARED)}
         return

@@ -1,4 +1,4 @@
-"""How slow this machine is now. Limits on processor time are multiplied by this, so that they hold on any machine."""
+"""How slow this machine is now. Limits on processor time are multiplied by this factor, to suit any machine."""
 
 import time
 
@@ -7,7 +7,7 @@ _NOMINAL = 0.009
 
 
 def slowness() -> float:
-    """Return how many times longer this thread takes for the same work than that machine; at least 1."""
+    """Return by which factor this thread is slower than the machine for which the limits were chosen; at least 1."""
     return max(1.0, min(_seconds() for _ in range(5)) / _NOMINAL)
 
 

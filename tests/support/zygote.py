@@ -50,7 +50,7 @@ class Copy:
         self._asking = threading.Lock()
 
     def poll(self) -> int | None:
-        """Return its exit status, None while it runs."""
+        """Return the copy's exit status, or None while the copy runs."""
         with self._asking:
             if self._status is None:
                 ended, status = os.waitpid(self.pid, os.WNOHANG)
@@ -58,7 +58,7 @@ class Copy:
             return self._status
 
     def wait(self, timeout: float) -> int:
-        """Wait for its end and return its exit status.
+        """Wait until the copy ends, and return its exit status.
 
         :raises subprocess.TimeoutExpired: when it has not ended after this many seconds.
         """
@@ -70,16 +70,16 @@ class Copy:
         return status
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
+        """Send the copy a signal, unless it has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask the copy to end."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill it."""
+        """Kill the copy."""
         self.send_signal(signal.SIGKILL)
 
 

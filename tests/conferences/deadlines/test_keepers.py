@@ -69,7 +69,7 @@ class TestSimultaneousDeadlines:
         mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
         jobs = due(now=timezone.now() + settings.MODIFICATION_LIFETIME)
         call.bob.withdraw(call.id, mod)
-        # The next modification expires after the time for which `jobs` was made.
+        # The next modification expires later than the time at which `jobs` were due.
         settings.MODIFICATION_LIFETIME *= 2
         call.alice.put(call.id, MOD, offer(version=3))
         before = all_rows()
@@ -220,8 +220,8 @@ class TestSimultaneousDeadlines:
             with Queries() as queries:
                 assert settle_due(now=late) == number
             counts.append(queries.count)
-        # Each of the two further deadlines needs six queries: the lock, the changed rows of three kinds (3), the
-        # caller's event number, and the events.
+        # Each of the two further deadlines needs six queries. One takes the lock, three change rows of three kinds, one
+        # gets the caller's event number, and one writes the events.
         assert counts[1] - counts[0] <= 2 * 6
         assert_all_is_settled(late)
 

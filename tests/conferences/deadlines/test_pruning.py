@@ -28,7 +28,7 @@ class TestPruning:
         assert prune(now=newest + settings.EVENT_RETENTION - timedelta(minutes=1))["events"] == 0
         assert prune(now=newest + settings.EVENT_RETENTION)["events"] == count
         assert not Event.objects.exists()
-        # The numbering of events continues.
+        # The next event continues the numbering of the deleted events.
         call.alice.put(call.id, MOD, offer(version=3))
         assert [event["seq"] for event in call.bob.log()] == [call.bob.seen + 1]
 

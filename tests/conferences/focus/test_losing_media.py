@@ -46,7 +46,7 @@ class TestLosingMedia:
     def test_a_leg_that_the_node_rebuilt_by_itself_can_be_lost(
         self, trio: Meeting, bob: Device, node: ScriptedNode
     ) -> None:
-        """If an offer changes the certificate but not the session ID, only the node knows that the leg is new."""
+        """If an offer changes the certificate but not the ID in its o= line, only the node knows of the new leg."""
         old, node.works = self.leg(trio, bob), False
         mod = put(bob, trio.id, MOD)
         (task,) = tasks.waiting(node.id, 10)

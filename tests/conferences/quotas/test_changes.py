@@ -1,4 +1,4 @@
-"""Quota of the changes without an SDP that a user can make per minute."""
+"""Quota of a user's changes per minute, for changes that contain no SDP."""
 
 from datetime import timedelta
 
@@ -55,7 +55,7 @@ class TestChangesPerMinute:
 def test_a_long_list_of_users_counts_as_several_requests(alice: Device, settings: Settings) -> None:
     for _ in range(5):
         alice.delete(alice.call("bob").json()["id"])
-    # Ten requests have been made. Each request for the list counts as two.
+    # The requests above count as ten. Each request for the list counts as two.
     settings.REQUESTS_PER_MINUTE = 13
     path = "/mediaConferences?state=session-terminated"
     assert [alice.request("GET", path).status_code for _ in range(2)] == [200, 429]

@@ -94,7 +94,7 @@ class TestInvitationsPerCaller:
     def test_the_next_call_is_refused_until_an_invitation_ends(self, alice: Device, settings: Settings) -> None:
         settings.INVITATIONS_PER_CALLER = 2
         first = alice.call("bob").json()["id"]
-        # All devices of a user count together.
+        # Calls from all devices of a user count towards the same quota.
         assert Device.register("alice", "tablet").call("carol").status_code == 201
         response = refused(429, "too-many-invitations", alice.call, "dave")
         assert int(response["retry-after"]) == 30
@@ -124,7 +124,7 @@ class TestInvitationsPerPair:
         self, alice: Device, bob: Device, settings: Settings
     ) -> None:
         settings.INVITATIONS_PER_PAIR = service.INVITATIONS_PER_PAIR
-        # All devices of the caller count together. So do all addresses of the callee.
+        # Calls from any device of the caller to any address of the callee count towards the same quota.
         tablet = Device.register("alice", "tablet")
         devices, addresses = 10 * [alice, tablet], 10 * ["bob", "tel:+15550101"]
         statuses = [device.call(address).status_code for device, address in zip(devices, addresses, strict=True)]

@@ -161,7 +161,7 @@ class TestOffersPerMinute:
 
 
 def toggle(device: Device, conference: str) -> int:
-    """Offer three tracks or two, in turn; return the status."""
+    """Offer alternately three tracks and two; return the status."""
     kinds = ("audio", "video", "video") if device.version % 2 else ("audio", "video")
     return int(device.put(conference, "initiate-conference-mod", device.offer(kinds=kinds)).status_code)
 

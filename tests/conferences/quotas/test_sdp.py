@@ -37,7 +37,7 @@ class TestSdpPerMinute:
         body = offer()
         body["sdp"] += 20 * ("a=x:" + 1000 * "y" + "\r\n")
         call = alice.call("bob", **body).json()["id"]
-        # All of bob's answers are wrong. From the second one on, the characters of the long offer count each time.
+        # All of bob's answers are wrong. Each of them, except the first, also counts the characters of the long offer.
         settings.SDP_CHARACTERS_PER_MINUTE = 2 * len(body["sdp"])
         wrong = answer(kinds=("audio",))
         statuses = [bob.answer(call, wrong).status_code for _ in range(5)]

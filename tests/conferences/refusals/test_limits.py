@@ -41,7 +41,7 @@ class TestRateLimited:
         assert answers.count(200) <= 3
         response = refused(429, "rate-limited", call.alice.delete, call.id)
         assert 1 <= int(response["retry-after"]) <= 61
-        # Each session is counted separately.
+        # The requests of each session are counted separately.
         assert call.bob.request("PUT", f"/sessions/{call.bob.id}").status_code == 200
 
     def test_the_requests_of_a_gateway_are_limited(self, key: str, settings: Settings) -> None:

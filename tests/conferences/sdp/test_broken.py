@@ -86,8 +86,8 @@ class TestBroken:
         head, video = self.TEXT.split("m=video")
         lines = [line for line in video.splitlines(keepends=True) if not line.startswith(f"a={name}")]
         text = head + "m=video" + "".join(lines)
-        # Outside the bundle, video without own keys could not connect. In the bundle, the keys of audio apply to both
-        # sections (RFC 9143 section 7.1.3).
+        # Outside the bundle, a video section without keys could not connect. In the bundle, the keys of audio apply to
+        # both sections (RFC 9143 section 7.1.3).
         self.refuse(call, text.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0"))
         assert call.alice.put(call.id, MOD, text, **BARE).status_code == 204
 

@@ -25,7 +25,7 @@ def replying(text: str) -> str:
 class TestForwarding:
     """Every forwarded description equals the sent description byte for byte."""
 
-    # This description contains unknown attributes, unusual spaces, another script and mixed line ends.
+    # This description contains unknown attributes, unusual spaces, Chinese characters and mixed line ends.
     ODD = (
         describe(version=3).replace("s=-", "s= 会议 \t😀 ").replace("a=rtcp-rsize\r\n", "a=x-unknown:ä \u200b\n", 1)
         + "a=candidate:1 1 udp 1 host.invalid 9 typ host\n"

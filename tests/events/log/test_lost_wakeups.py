@@ -52,5 +52,5 @@ async def test_events_continue_while_the_channel_layer_is_down(
     await socket.close()
     async with bob.socket(after=6) as late:
         assert await events_until(late, 8) == log_[6:]
-    # The server logs the outage only as a warning. The channel layer's own errors do not count.
+    # The server logs the outage only as a warning. Errors that the channel layer itself logs are ignored here.
     assert not [line for line in server.log().splitlines() if " ERROR " in line and " ERROR channels_redis" not in line]

@@ -43,7 +43,7 @@ class Nobody:
 
 
 class SignalledConference:
-    """A conference on a node whose participants exchange descriptions and send no media."""
+    """A conference on a node. Its participants exchange descriptions and send no media."""
 
     def __init__(self, node: Node, clock: Clock | None = None) -> None:
         self.node = node
@@ -105,7 +105,7 @@ def described(head: str, *sections: str) -> str:
 
 
 def speaking(section: str, codec: str) -> str:
-    """Return the media section with this codec as the only one."""
+    """Return the media section with this codec as its only codec."""
     first, _, rest = FORMATS.sub("", section).partition("\r\n")
     return f"{' '.join([*first.split(' ')[:3], '100'])}\r\n{rest}a=rtpmap:100 {codec}\r\n"
 
@@ -246,11 +246,11 @@ async def test_an_answer_settles_only_the_offer_that_it_answers(
     (offer,) = (await conference.offer("bob", both))["offers"]
     await conference.answer(offer, answering(offer["sdp"], both))
     (held,) = (await conference.offer("bob", both.replace("a=sendrecv", "a=recvonly"), fresh=False))["offers"]
-    # `held` still waits for alice's answer, and it might not have reached her. So the focus returns it again.
+    # Alice has not answered `held`, and might not have received it. So the focus returns it again.
     assert (await conference.offer("bob", both, fresh=False))["offers"] == [held]
     (resumed,) = (await conference.answer(held, answering(held["sdp"], both)))["offers"]
     assert resumed["modId"] != held["modId"]
-    # This answer belongs to `held`. Read as an answer to `resumed`, it would say that alice wants to see nobody.
+    # This answer belongs to `held`. As an answer to `resumed`, it would mean that alice wants to see nobody.
     assert await conference.answer(held, answering(held["sdp"], both)) == {"offers": [resumed]}
     assert await conference.withdraw("alice", held["modId"], rejected=True) == {"offers": [resumed]}
     assert await conference.answer(resumed, answering(resumed["sdp"], both)) == {}
@@ -320,7 +320,7 @@ async def test_an_answer_to_a_replaced_offer_is_refused(conference: SignalledCon
     assert again["modId"] != overtaken["modId"]
     refused = await conference.answer(overtaken, answering(overtaken["sdp"], both))
     assert refused["refusal"]["code"] == "sdp-invalid"
-    # The newer offer stays in force.
+    # The newer offer is still pending, so the focus returns it again.
     assert again in refused["offers"]
 
 

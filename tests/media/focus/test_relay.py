@@ -152,8 +152,8 @@ async def test_flood_fills_its_senders_window_and_loses_nothing(conference: Conf
     alice.data.allowance.left = 10_000.0
     sent = [f"{number}" + "x" * 1000 for number in range(500)]
     await fill_window(alice, sent)
-    # Only the messages that the budget allows have arrived. The other messages wait: in the focus those that fit the
-    # window, and in the sender the rest.
+    # Only the messages that the budget allows have arrived. Of the others, those that fit the window wait in the focus,
+    # and the rest wait in the sender.
     assert len(bob.got) <= 20
     assert alice.channel.bufferedAmount > 100_000
     allow(alice.relay, burst=10_000, rate=100_000)
@@ -318,6 +318,6 @@ async def test_a_short_message_does_not_wait_until_everybody_has_a_long_one(monk
     made.take(cast(Any, alice), "chat", "short")
     allow(made, burst=10_000, rate=1_000_000)
     await until(lambda: len(delivered) == 3 * 39)
-    # Sending alice's message to all receivers costs as much budget as sending the long one to three of them.
+    # Alice's message to all receivers uses as much of the budget as mallory's long message to three receivers.
     assert delivered[:45].count("short") == 39
     assert delivered[78:] == ["after"] * 39

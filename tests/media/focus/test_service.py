@@ -63,7 +63,7 @@ class Books:
             self._news.notify_all()
 
     def on_loop(self, report: Callable[..., None], *what: object) -> None:
-        """Call a method that reports something on the node's loop, as the node does."""
+        """Call a reporting method on the node's loop, as the node itself does."""
         self.wait(lambda: self.loop is not None)
         assert self.loop is not None
         self.loop.call_soon_threadsafe(report, *what)

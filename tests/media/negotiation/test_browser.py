@@ -105,7 +105,7 @@ class Leg:
         return await self.page.evaluate("([...a]) => act(...a)", [self.name, what, value])
 
     async def offers(self, *outgoing: Outgoing) -> None:
-        """Make the participant offer. The answer sends it these tracks, as far as its offer has sections for them."""
+        """Make the participant offer. The focus answers with these tracks, if the offer has sections for them."""
         text = await self.act("offer")
         self.agreed = self.agreed.joined_by(read_capabilities(text))
         self.negotiation.receive_offer(text, self.agreed)
@@ -144,7 +144,7 @@ class Leg:
         return found
 
     async def tracks(self) -> dict[str, list[str]]:
-        """Return, by mid, the stream ID and the kind of the track that the browser added last."""
+        """Return, for each mid, the stream ID and the kind of the track that the browser added last."""
         tracks: dict[str, list[str]] = await self.page.evaluate("(name) => tracks[name]", self.name)
         return tracks
 
@@ -296,7 +296,7 @@ async def test_it_stops_a_section_and_uses_it_again(page: Page) -> None:
     assert leg.negotiation.sections[2].label == "screen"
     await leg.act("stop", leg.negotiation.sections[2].mid)
     await leg.offers(bob)
-    # Now the focus uses the stopped section.
+    # Now the focus uses the section that the participant has stopped.
     await leg.is_offered(bob, track("bob", "video"), track("carol", "video"))
     assert leg.directions() == ["sendrecv", "sendrecv", "recvonly"]
 
@@ -307,7 +307,7 @@ async def test_a_section_without_common_codecs_is_rejected_and_the_rest_goes_on(
     await leg.act("video")
     await leg.act("only", ["h264"])
     await leg.act("audio")
-    # For the focus, the only codec of the video section is unknown.
+    # The focus does not know the only codec of the video section.
     text = str(await leg.act("offer")).replace("H264/", "H260/")
     leg.negotiation.receive_offer(text, Agreed())
     await leg.act("answered", leg.negotiation.create_answer([]))

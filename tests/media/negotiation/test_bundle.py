@@ -28,7 +28,7 @@ def live(answer: str) -> list[bool]:
 
 
 class TestTransports:
-    """One transport of an offer is served. Sections outside it are answered with port 0, and nothing else changes."""
+    """Only one transport of an offer is served. Sections outside it are answered with port 0. Nothing else changes."""
 
     @pytest.mark.parametrize(
         ("group", "served", "ours"),

@@ -148,7 +148,7 @@ class Participant:
     mids: int = 0
 
     def offer(self, kind: str | None, at: int, direction: str) -> tuple[str, list[dict[str, str]]]:
-        """Return an offer that adds a section of this kind or changes one, and the sections of the offer."""
+        """Return an offer and its sections. The offer adds a section of this kind, or changes a section."""
         sections = [dict(section) for section in self.settled]
         if kind or not sections:
             self.mids += 1
@@ -163,7 +163,7 @@ class Participant:
         return self.text(sections, "actpass"), sections
 
     def answer(self, offer: str, at: int, direction: str) -> tuple[str, list[dict[str, str]]]:
-        """Return an answer that accepts all offered sections except one, and the sections of the answer."""
+        """Return an answer and its sections. It accepts all offered sections unchanged, except one."""
         sections = []
         for index, media in enumerate(description.parse(offer).media):
             sends, receives = media.receives, media.sends

@@ -109,7 +109,7 @@ async def test_consent_belongs_to_the_address_that_media_goes_to(world: World) -
     alice.fall_silent()
     with contextlib.closing(unknown_socket()) as elsewhere:
         for _ in range(11):
-            # Alice's checks are valid, but she answers no check of the node at the address in use.
+            # Alice's checks are valid. But at the address in use, she does not answer the node's checks.
             elsewhere.sendto(alice.check(), alice.host)
             alice.send_datagram(alice.check())
             await world.pass_time(LOST_SECONDS / 10, bob)

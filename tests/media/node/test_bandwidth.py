@@ -58,7 +58,7 @@ async def test_a_sender_that_congests_a_connection_is_slowed_down_until_it_stops
             await each.gets(60)
 
     await film()
-    # Dave's connection carries four fifths of the media that is sent.
+    # Dave's connection can carry only four fifths of the media that is sent.
     rates = {alice: 8 * 36 * VIDEO_SIZE, carol: 8 * 24 * VIDEO_SIZE}
     await _estimates(world, dave, 10 * sum(rates.values()))
     await _estimates(world, dave, sum(rates.values()) * 4 // 5)

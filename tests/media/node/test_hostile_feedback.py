@@ -38,7 +38,7 @@ async def test_malicious_feedback_harms_nobody(unlimited: None, world: World, se
     sound = _feedback_about(alice.video.ssrc, ssrc, sequence)
     for number in range(2_000):
         broken = mutate(b"".join(chance.sample(sound, chance.randint(1, 4))), chance)
-        # Packets that count as RTCP and name their real sender. The rest of each is mutated.
+        # Each packet counts as RTCP and names its real sender. The rest of the packet is mutated.
         head = [0x80 | chance.randrange(64), chance.choice([200, 201, 202, 203, 205, 206])]
         alice.send_rtcp(bytes(head) + broken[2:4].ljust(2, b"\0") + sound[0][4:8] + broken[8:])
         if number % 40 == 0:

@@ -57,8 +57,8 @@ async def test_once_many_were_refused_only_the_next_packets_of_a_stream_are_decr
     alice.film()
     await bob.gets(1)
     before = target.quota.packets_left, target.quota.unauthentic
-    # Both packets are authentic. But the first is too far ahead to be a next packet, and the second has an unknown
-    # SSRC.
+    # Both packets are authentic. But the sequence number of the first jumps too far ahead, and the second has an
+    # unknown SSRC.
     alice.video.sequence = alice.video.sequence + 2 * NEAR & 0xFFFF
     alice.film()
     alice.send_rtcp(RtcpRrPacket(ssrc=1))
@@ -92,7 +92,7 @@ async def test_malicious_media_harms_nobody(unlimited: None, world: World, seed:
         if chance.random() < 0.3:
             sound = rtp.wrap(sound, payload_type=RTX, sequence=number, ssrc=alice.video.rtx_ssrc or 0)
             broken = mutate(sound[12:120], chance)
-        # The first byte stays valid, because libsrtp encrypts no packet with an invalid one.
+        # The first byte stays valid, because libsrtp encrypts no packet whose first byte is invalid.
         first = 0x80 | chance.choice([0x00, 0x10, 0x20, 0x30])
         alice.send([bytes([first]) + sound[1:12] + broken])
         if number % 40 == 0:

@@ -29,7 +29,7 @@ async def test_flood_of_sources_is_cut_off_and_hurts_nobody_else(unlimited: None
             carol.film()
             await bob.gets(1)
     alice.send_rtcp(RtcpRrPacket(ssrc=999))
-    # Sources that were known before are still known: a report of alice's camera and its video get through.
+    # Earlier sources are still known: the sender report of alice's camera and the camera's video get through.
     info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
     alice.send_rtcp(RtcpSrPacket(ssrc=alice.video.ssrc, sender_info=info))
     alice.film()

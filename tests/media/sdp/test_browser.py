@@ -83,8 +83,8 @@ LENIENT = {
     # The codec is ignored, because another peer may know it. Firefox leaves parameters of codecs that its m= line does
     # not list. `SbeClient` removes these parameters, and Firefox itself accepts them.
     r"statically assigned|send parameters|Failed to parse codecs|a=rtpmap:": "codecs that it does not know",
-    # Between peers the text is forwarded, because another stack may need no rtcp-mux. The focus serves a transport that
-    # has it.
+    # Between peers the text is forwarded, because another stack may need no rtcp-mux. The focus serves only a transport
+    # with rtcp-mux.
     r"(?i)rtcp-mux": "peers without rtcp-mux",
     # One section may carry the transport's attributes for its bundle (RFC 9143 section 7.1.3).
     r"Invalid ICE parameters|without ice-ufrag|without DTLS fingerprint": "bundled sections without keys",
@@ -102,7 +102,7 @@ LENIENT = {
     r"a=ssrc-group:": "groups of sources that it cannot read: they are passed over",
     # The focus rejects only the section of the data channels.
     r"a=sctp-port": "data channels without a port",
-    # RFC 8285 section 5 forbids the mixture. The parser reads only the extensions of the section.
+    # RFC 8285 section 5 forbids extensions at both levels. The parser reads only those of the section.
     r"a=extmap MUST be either": "extensions of the session and of sections",
     r"Failed to set local answer|transport is missing": "offers that it takes and cannot answer",
 }

@@ -1,4 +1,4 @@
-/* Drives one Firefox for a test. It reads one JSON command a line from standard input, and writes the result of each. */
+/* Drives one Firefox for a test. It reads one JSON command per line of standard input, and writes each result. */
 
 import { createInterface } from "node:readline";
 import { launch } from "puppeteer-core";

@@ -42,7 +42,7 @@ _COUNT = """async () => {
   return frames;
 }"""
 
-# Resolves when more than this number of frames are decoded; rejects when that takes too long. Times in ms.
+# Resolves with the time that passed until this many more frames were decoded; rejects after `patience`. Times in ms.
 _GROWS = """async ([by, patience]) => {
   const count = COUNT;
   const begun = performance.now();
@@ -94,7 +94,7 @@ class Person:
     async def sees_video(self, frames: int = 5) -> float:
         """Wait until the far side's video moves and is not black; return how long that took, in ms."""
         taken = float(await self.page.evaluate(_GROWS, [frames, _PATIENCE_MS]))
-        # The frames may belong to another picture, for example to the camera beside a screen.
+        # The counted frames may belong to a picture that is not shown here, for example to a camera beside a screen.
         await self.until(_IS_BRIGHT)
         return taken
 

@@ -36,7 +36,7 @@ class Browser(Sctp):
         return sealed(pack("!HHLL", 5000, 5000, self._remote_verification_tag, 0) + b"".join(chunks))
 
     def piece(self, user_data: bytes, flags: int = WHOLE, stream: int = 0, kind: int = STRING, ahead: int = 0) -> bytes:
-        """Return the next DATA chunk, or one whose TSN is `ahead` of it."""
+        """Return the next DATA chunk, or a chunk whose TSN is greater than the next one by `ahead`."""
         tsn = (self._local_tsn + ahead) % 2**32
         if ahead == 0:
             self._local_tsn = (tsn + 1) % 2**32

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tests.support.samples import CASES, SAMPLES
 
-# A sample of an answer on hold is used as an offer too.
+# One sample, `chromium-hold`, is an answer. It is used as an offer, too.
 OFFERS = SAMPLES | CASES
 
 Sections = list[list[str]]  # the session-level lines, and the lines of each m= section
@@ -45,7 +45,7 @@ def mutations(count: int, seed: int = 0) -> Iterator[tuple[str, str]]:
 
 
 def _place(chance: random.Random, sections: Sections) -> tuple[list[str], int]:
-    """Choose the session-level lines or a media section, all equally often, and the index of one of its lines."""
+    """Choose the session-level lines or a media section, all equally often. Return these lines and the index of one."""
     lines = chance.choice([each for each in sections if each])
     return lines, chance.randrange(len(lines))
 
@@ -124,7 +124,7 @@ def add_section(chance: random.Random, sections: Sections) -> None:
 
 
 def reject_section(chance: random.Random, sections: Sections) -> None:
-    """Set the port to 0, with or without attributes."""
+    """Set the port of a section to 0, and keep or delete the section's other lines."""
     lines = chance.choice(sections[1:])
     lines[0] = re.sub(r" \d+ ", " 0 ", lines[0], count=1)
     if chance.random() < 0.5:

@@ -234,7 +234,7 @@ async def around(settings: Settings) -> AsyncIterator[World]:
     await asyncio.sleep(0)
     assert not errors
     assert not asyncio.all_tasks() - before - {asyncio.current_task()}
-    # A thread of an earlier test may have ended meanwhile.
+    # There may be fewer threads than before: a thread of an earlier test may have ended since.
     assert not set(threading.enumerate()) - threads
     assert psutil.Process().num_fds() <= files
 

@@ -5,7 +5,7 @@ focus's offers, reject them, or let them expire. They send media all the time. T
 
 - a task is not answered,
 - anything above the level INFO is logged,
-- a participant does not receive another one's media at the end,
+- a participant does not receive another participant's media at the end,
 - or memory, file descriptors, tasks or threads have increased.
 """
 
@@ -242,7 +242,7 @@ class Soak:
         total = sum(len(peer.sources) for peer in self.peers.values())
         for id_, peer in self.peers.items():
             got, wanted = peer.received - before[id_], total - len(peer.sources)
-            # A packet can be retransmitted.
+            # More is possible, because a packet can be retransmitted.
             if got < wanted:
                 raise SoakError(f"{id_} gets {got} of {wanted} streams")
 

@@ -1,8 +1,8 @@
-"""Synthetic participants: the part of a WebRTC endpoint that load needs, a hundred times lighter than a whole one.
+"""Synthetic participants: only the part of a WebRTC endpoint that tests need, a hundred times lighter than a whole one.
 
-A `Peer` has a UDP socket, is ICE's controlling side and DTLS client, sends RTP that it makes up, and counts the packets
-that arrive without decrypting them. A `SyntheticConference` stands in for the operations: it knows the participants,
-brings tasks to the node one by one, and has the peers answer the focus's offers.
+A `Peer` has a UDP socket, and is ICE's controlling side and DTLS client. It sends RTP that it makes up, and counts the
+packets that arrive, without decrypting them. A `SyntheticConference` stands in for the operations: it knows the
+participants, and gives the node one task after the other. It has the peers answer the focus's offers.
 """
 
 import asyncio
@@ -166,7 +166,7 @@ class Peer:
             self.sections.append(PeerSection("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
 
     def own_section(self, kind: str, receives: bool) -> PeerSection:
-        """Return a further section of this kind, with a source that sends there."""
+        """Return a further section of this kind, with a source that sends in it."""
         mid = f"o{len(self.sections)}"
         if kind == "audio":
             stated = [each for type_ in self._audio for each in _AUDIO_CODECS[type_][1]]
@@ -207,7 +207,7 @@ class Peer:
                 # The section was rejected before, and carries something else now (RFC 8829 section 5.2.2).
                 self.sections[index] = PeerSection(kind, _value(attributes, "mid"), formats, [])
             if self.sections[index].source is None and kind != "application":
-                # In a section of the other side, the peer accepts what is offered now.
+                # In a section that the other side has added, the peer accepts the codecs and extensions of this offer.
                 kept = [each for each in attributes if each.startswith(("a=rtpmap", "a=fmtp", "a=rtcp-fb", "a=extmap"))]
                 self.sections[index].formats, self.sections[index].attributes = formats, kept
             self.sections[index].rejected = port == "0" and "a=bundle-only" not in attributes
@@ -244,7 +244,7 @@ class Peer:
     # --- Connection -------------------------------------------------------------------------------------------
 
     async def connect(self, remote: str) -> None:
-        """Connect with the other side of this description, its answer or its offer.
+        """Connect with the other side. `remote` is the other side's answer or offer.
 
         :raises TimeoutError: when that takes too long.
         """
@@ -258,8 +258,8 @@ class Peer:
         algorithm, fingerprint = _value(lines, "fingerprint").split(" ")
         self._transport = Transport(certificate(), "client", self.send_datagram, on_state=self._transport_is)
         self.resume_reading()
-        # A full ICE implementation receives only after a check of its own. When its second answer arrives, it has sent
-        # such a check.
+        # A full ICE implementation receives only after it has sent its own check. When its second answer arrives, it
+        # has sent this check.
         self._answers_wanted = 1 if "a=ice-lite" in lines else 2
         self._fingerprints = [Fingerprint(algorithm, fingerprint)]
         self._checking = asyncio.create_task(self.keep_checking())
@@ -471,7 +471,7 @@ class SyntheticConference:
             await self.settle()
 
     async def renegotiate(self, peer: Peer, *, fresh: bool = False, kind: str | None = "sync") -> str:
-        """Take an offer from a peer to the focus, and return the focus's answer.
+        """Send a peer's offer to the focus, and return the focus's answer.
 
         An offer of the focus that the peer has not answered is withdrawn.
         """
@@ -491,7 +491,7 @@ class SyntheticConference:
     async def take_over(
         self, peers: Mapping[str, Peer], last_offers: Mapping[str, str], answers: Mapping[str, str] | None = None
     ) -> Mapping[str, Any]:
-        """Have a node that does not know the conference offer new connections to these peers."""
+        """Hand the conference over to a node that does not know it, and that offers new connections to these peers."""
         self.participants = {id_: _Participant(peer) for id_, peer in peers.items()}
         restarts = [
             {"participant": id_, "modId": f"restart-{id_}", "sdp": sdp, "answer": (answers or {}).get(id_, "")}
@@ -520,7 +520,7 @@ class SyntheticConference:
         await self.update(kind)
 
     async def update(self, kind: str = "sync", *, silently: bool = False) -> None:
-        """Send the node the present state of the conference; with `silently` it may make no offers."""
+        """Send the node the present state of the conference; with `silently`, the node makes no offers now."""
         await self._task("update", {}, cause=(secrets.token_hex(8), kind), silently=silently)
 
     async def settle(self) -> None:

@@ -18,7 +18,7 @@ class Tunnel:
         return getattr(self._libc, name)
 
     def sendmmsg(self, fd: int, headers: Any, count: int, flags: int) -> int:
-        """Send the datagrams before the first GSO batch that cannot be sent. Fail if there are none."""
+        """Send the messages before the first GSO batch that cannot be sent. Fail if that batch comes first."""
         able = 0
         while able < count and not self._refuses(headers[able].msg_hdr):
             able += 1
