@@ -108,7 +108,7 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
 
 
 def _first_ended(participants: "ParticipantQuerySet", after: str, number: int) -> list[str]:
-    """Return the IDs, greater than `after`, of the first ended conferences of these participants, in ascending order.
+    """Return the IDs of these participants' ended conferences in ascending order, beginning after the ID `after`.
 
     The result has at least `number` IDs, unless fewer exist. The query for each batch reads only an index: a user may
     have many participants in one conference, and reading their rows would take long.
@@ -233,7 +233,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(listed=True)
 
     def unlisted(self) -> Self:
-        """Return participants that left before all those that are still listed. Snapshots only count them."""
+        """Return participants that left earlier than all those that are listed. Snapshots only count them."""
         return self.filter(listed=False)
 
     def missed_by(self, session: Session, conference: Conference) -> Self:

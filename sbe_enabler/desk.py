@@ -106,8 +106,8 @@ def _knows_browser(request: HttpRequest, username: object) -> bool:
 def lockout_parameters(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> list[str | list[str]]:
     """Return the keys by which failed logins are counted: the address, and separately the account.
 
-    A stranger's failed logins must not lock out the account's owner. So failed logins from a browser in which the
-    account has logged in before are counted separately, by account and address together.
+    A stranger's failed logins must not lock out the account's owner. So if the account has logged in with this browser
+    before, its failed logins have a counter of their own, for account and address together.
     """
     username = (credentials or request.POST).get("username")
     return [["username", "ip_address"]] if _knows_browser(request, username) else ["ip_address", "username"]

@@ -17,7 +17,7 @@ from media.focus.service import Service, Wiring
 def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Service:
     """Return a media node built from the settings. Its port is bound, but nothing runs yet.
 
-    :param server_loop: the loop of the web server in the same process, which then sends the node's wake-ups.
+    :param server_loop: the web server's loop, if one runs in this process. It then sends the node's wake-ups.
     :raises CommandError: when the port cannot be bound, or the node would have no address to announce.
     """
     if ip_address(settings.MEDIA_BIND).is_unspecified and not settings.MEDIA_ANNOUNCE:

@@ -37,8 +37,7 @@ class Reading:
     version: int
     participants: list[Participant]
     pending: list[Modification]
-    # The devices of ringing participants, by participant ID. The registration of such a device also changes the
-    # version.
+    # The devices of ringing participants, by participant ID. Registering such a device also changes the version.
     devices: dict[str, list[Session]] = field(default_factory=dict)
 
 

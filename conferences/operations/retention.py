@@ -29,10 +29,10 @@ MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 # The most rows of one kind that a transaction deletes. A query may have a condition for each of these rows, and SQLite
 # nests at most 1,000 conditions.
 BATCH = 500
-# The most rows that one step scrubs. Each description may have hundreds of kilobytes.
+# The most rows that one step scrubs. Each description may be hundreds of kilobytes long.
 SCRUB_BATCH = 50
 # When a participant leaves again, scrubbing skips modifications that were settled more than this time before the
-# participant was last scrubbed. This time is longer than an operation waits for its lock, so no modification is missed.
+# participant was last scrubbed. No operation waits this long for its lock, so no modification is missed.
 _SCRUB_OVERLAP = timedelta(minutes=5)
 
 # A function that writes a scrubbed row, and returns whether that changed anything.

@@ -59,7 +59,7 @@ def lock_guests(conference_id: str, *, now: datetime) -> None:
 
 
 def _with_devices(guests: Iterable[Participant], *, now: datetime) -> list[Participant | Session]:
-    """Return the guests and the live sessions of their users. The sessions hold all addresses of each user.
+    """Return the guests and their users' live sessions. Together they have all known names and numbers of each user.
 
     A session that registers between this query and the locks is missing. If it has a name or number that no other
     device of its user has, that identity is not locked. A simultaneous call to that identity may then exceed a quota.

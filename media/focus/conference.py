@@ -116,7 +116,7 @@ class Conference:
         return self._routing.remove_tracks(id_)
 
     def _add_cause(self, cause: Cause) -> None:
-        """Make the next offer to each participant announce this modification."""
+        """Announce this modification in the next offer to each participant."""
         for participant in self.participants.values():
             if cause not in participant.causes:
                 participant.causes.append(cause)

@@ -234,7 +234,7 @@ class Leg:
         return self.quota.failures_left > 0 or self.sources.is_plausible(ssrc, sequence)
 
     def take_rtcp(self, data: bytes, now: float) -> None:
-        """Act on a compound RTCP packet. Ignore its parts about streams that this leg neither sends nor gets."""
+        """Act on a compound RTCP packet. Ignore the parts about streams that this leg neither sends nor receives."""
         if not self.quota.charge_requests(rtcp.requests(data)):
             self.quota.excess += 1
             return

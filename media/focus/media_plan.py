@@ -98,7 +98,7 @@ class MediaPlan:
         )
 
     def _is_live(self, owner: str, label: str) -> bool:
-        """Tell whether receivers should expect media of a track. Muting and moving do not change the result."""
+        """Tell whether receivers should expect media from a track. Muting and moving do not change the result."""
         participant = self._participants[owner]
         if not participant.state.is_present:
             return True

@@ -43,7 +43,7 @@ class Pacer:
         Each sender must slow down in proportion to its rate. If no connection is congested, nothing is limited: each
         sender finds the rate of its own connection.
 
-        :param seconds: the time since this was last called.
+        :param seconds: the time since the last call.
         """
         rates = {track: track.rate(seconds) for track in tracks}
         self._count_defiances(rates)

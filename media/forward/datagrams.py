@@ -19,7 +19,8 @@ from typing import Any
 
 from cffi import FFI
 
-# Bytes of a slot, which holds one datagram: an Ethernet frame, the bytes that SRTP adds, and some spare room.
+# Bytes of a slot, which holds one datagram. They are enough for an Ethernet frame, the bytes that SRTP adds, and a
+# reserve.
 SLOT = 2048
 # At most this many bytes of a datagram are read. The rest of the slot is for the bytes that encryption adds. A longer
 # datagram is truncated, so it is not authentic.

@@ -102,7 +102,7 @@ class Stream:
         """Record a packet. Return its sequence number, counted on beyond 16 bits.
 
         Return None for a duplicate, or if the packet is too late. The caller must pass every authentic packet of the
-        stream. Otherwise this object would not count as SRTP does, and might return a number twice.
+        stream. Otherwise this object's count would differ from SRTP's, and it might return a number twice.
         """
         memory = self.memory
         transit = now * self.clock_rate - timestamp

@@ -122,7 +122,7 @@ class Agreed:
         return self.joined_by(fitting, sections)
 
     def in_use(self) -> "Agreed":
-        """Return the codecs to list: the preferred codec of each kind, and more only for sections that lack it.
+        """Return the codecs to list: each kind's preferred codec, and others only for sections without that codec.
 
         So a description lists only codecs that may be sent. PCMU and PCMA come after all other media codecs, in
         whatever order participants joined. Applying this method to its own result changes nothing.
@@ -134,7 +134,7 @@ class Agreed:
         return Agreed(MappingProxyType(codecs), self.sections)
 
     def compatible(self, shown: Mapping[str, Codecs]) -> Mapping[str, Codecs]:
-        """Return the kinds for which these capabilities and the conference have, or may have, a codec in common."""
+        """Return the kinds that the conference can accept: without agreed codecs, or with a usable codec in common."""
         return {kind: codecs for kind, codecs in shown.items() if self._allows(kind, codecs)}
 
     def _allows(self, kind: str, shown: Codecs) -> bool:

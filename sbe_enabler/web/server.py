@@ -167,7 +167,7 @@ class DaphneServer(Server):  # type: ignore[misc]
             listener.addCallbacks(self.listen_success, self.listen_error)
 
     def _listen(self, description: str) -> Any:
-        """Start to listen; return a Deferred of the port. Raises an error if the certificate cannot be used."""
+        """Start listening. Return a Deferred that fires with the port. Raise an error for an unusable certificate."""
         return serverFromString(reactor, description).listen(self.http_factory)  # type: ignore[no-untyped-call]
 
     def _stop(self) -> None:

@@ -73,7 +73,7 @@ async def visit(
     same order (`profiles`), unless they have another `browser` or other `permissions`.
 
     - `at` is the server to use, and `also` lists other addresses that the page may send requests to.
-    - `before` is awaited with the page before the page loads anything.
+    - `before(page)` is awaited before the page loads anything.
     - `address` is the page to open. `live` is the transport of the event channel to wait for (None: do not wait).
     - With `direct` a call with one user goes from browser to browser, otherwise through the focus.
     - `media` contains the CSS media features to emulate (`color_scheme`, `reduced_motion`). By default motion is

@@ -426,7 +426,7 @@ def plain_web_socket() -> Any:
     protocol: Any = WebSocketFactory(server).buildProtocol(None)
     protocol._raw_query_string = b""
     protocol.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
-    # autobahn expects the producer of an HTTP connection.
+    # autobahn expects that the connection has a producer already, as an HTTP connection has.
     protocol.registerProducer(object(), True)
     protocol.dataReceived(HANDSHAKE)
     protocol.handle_reply({"type": "websocket.accept", "subprotocol": "a"})

@@ -60,7 +60,8 @@ async def test_registers_with_the_key_and_passes_the_session_on(played: Enabler,
     assert json.loads(request.content) == {"username": "alice", "vtn": "+15550100"}
     assert request.headers["authorization"] == "Api-Key the-key"
     assert request.headers["x-correlator"] == "mine"
-    # All browsers share the API key. With the same Idempotency-Key, the enabler would repeat another browser's token.
+    # All browsers share the API key. If two browsers' equal Idempotency-Keys were forwarded, the enabler would give
+    # both the same token.
     assert "idempotency-key" not in request.headers
 
 

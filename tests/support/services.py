@@ -40,7 +40,7 @@ _STOP_SECONDS = 10.0
 SECRET_KEY = "only-for-tests" * 4
 # The variables by which `python -m tests.support.services` names its services to the tests.
 _CLUSTER, _REDIS = "SBE_TEST_CLUSTER_URL", "SBE_TEST_CLUSTER_REDIS_URL"
-# Names the directory for files that are prepared once for all commands inside, such as migrated databases.
+# The variable with the directory for files, such as migrated databases, that all commands of one run share.
 SHARED = "SBE_TEST_SHARED"
 
 

@@ -389,7 +389,7 @@ class Peer:
         return count - (box.undelivered - undelivered)
 
     def stop_checking(self) -> None:
-        """Send no more checks; answer those of the other side."""
+        """Stop sending checks, but still answer those of the other side."""
         if self._checking is not None:
             self._checking.cancel()
 
