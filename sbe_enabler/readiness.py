@@ -1,8 +1,11 @@
 """Checks before a process starts."""
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -32,3 +35,28 @@ def require_database() -> None:
     connection.close()
     if missing:
         raise CommandError("The database lacks migrations of this version: run `manage.py migrate` first.")
+
+
+@contextmanager
+def only_web_process() -> Iterator[None]:
+    """Keep other web processes from using the same state directory while the block runs, unless there is Redis.
+
+    Without Redis, a process gets no wake-ups from other processes, and counts requests separately.
+
+    :raises CommandError: when another web process uses the state directory.
+    """
+    if settings.REDIS_URL:
+        yield
+        return
+    with (settings.STATE_DIR / "serve.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise CommandError(
+                f"Process {lock.read()} serves from {settings.STATE_DIR} already. Stop it first, or set REDIS_URL."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

@@ -286,6 +286,15 @@ def test_taken_port_is_reported_in_one_sentence(server: Server) -> None:
     assert "listening" not in text
 
 
+def test_a_second_process_with_the_same_state_directory_needs_redis(server: Server) -> None:
+    with pytest.raises(RuntimeError) as refused:
+        manage("serve", "--port", "0", variables=server.backend.variables)
+    text = str(refused.value)
+    assert f"Process {server.pid} serves from {server.backend.variables['SBE_STATE_DIR']} already." in text
+    assert "Traceback" not in text
+    assert "istening" not in text
+
+
 def test_address_of_another_machine_is_reported_in_one_sentence(server: Server) -> None:
     with pytest.raises(RuntimeError, match=r"Cannot listen on 192\.0\.2\.254"):
         manage("serve", "--port", "8000", "--bind", "192.0.2.254", variables=server.backend.variables)

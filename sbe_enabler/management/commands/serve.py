@@ -32,7 +32,7 @@ class Command(BaseCommand):
         """Run the server. Once it listens, it calls `announce(scheme, bind, port)` if this option is given."""
         _use_one_malloc_arena()
         from sbe_enabler.asgi import application
-        from sbe_enabler.readiness import require_database
+        from sbe_enabler.readiness import only_web_process, require_database
         from sbe_enabler.serving import Address, ListenError, WebServer, require_usable
 
         if not 0 <= options["port"] <= _LARGEST_PORT:
@@ -60,7 +60,7 @@ class Command(BaseCommand):
             )
         _tune_garbage_collection()
         try:
-            with _media_node(server.loop):
+            with only_web_process(), _media_node(server.loop):
                 server.run()
         except ListenError as error:
             raise CommandError(str(error)) from None
