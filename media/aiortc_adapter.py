@@ -21,7 +21,7 @@ from aiortc import (
     RTCSctpCapabilities,
     RTCSctpTransport,
 )
-from aiortc.rtcsctptransport import USERDATA_MAX_LENGTH, Chunk, DataChunk, tsn_plus_one
+from aiortc.rtcsctptransport import USERDATA_MAX_LENGTH, Chunk, DataChunk, ForwardTsnChunk, tsn_plus_one
 from aiortc.rtp import AnyRtcpPacket, RtcpPacket
 from OpenSSL import SSL
 
@@ -320,6 +320,14 @@ class Sctp(RTCSctpTransport):
         if self.pieces > self.MAX_PIECES or self._advertised_rwnd < -self.WINDOW:
             logger.info("The other side of a data channel sends more than its window allows")
             await self.finish()
+
+    async def _receive_forward_tsn_chunk(self, chunk: ForwardTsnChunk) -> None:
+        """Handle a FORWARD-TSN (RFC 3758). aiortc reads all pieces of a stream each time that the chunk names it.
+
+        Some stacks name a stream once for each message, so this keeps only the last entry of each stream.
+        """
+        chunk.streams = [*dict(chunk.streams).items()]
+        await super()._receive_forward_tsn_chunk(chunk)
 
     def expects(self, tsn: int) -> bool:
         """Tell whether there is room for the piece with this TSN (transmission sequence number)."""

@@ -5,7 +5,7 @@ of its video. Otherwise this video would leave no bandwidth for other participan
 a sender that exceeds it is treated in the same way.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from media.focus.feedback import LEAST_RATE, NO_LIMIT
@@ -18,8 +18,8 @@ LEAST_SHARE = 0.7
 # In bits per second for each video. If a receiver's estimate is higher, its connection is no longer congested, because
 # no browser sends a camera's video faster than this.
 PLENTY = 2_500_000
-# A sender defies its limit if its rate exceeds EXCESS_FACTOR * limit + EXCESS_RATE (bits per second) in MOST_DEFIANCES
-# calls of `pace` in a row. Browsers obey before the next call.
+# A sender defies its limits if its rate exceeds EXCESS_FACTOR * limit + EXCESS_RATE (bits per second) in MOST_DEFIANCES
+# calls of `pace` in a row, or in most of more calls. Browsers obey before the next call.
 EXCESS_FACTOR, EXCESS_RATE, MOST_DEFIANCES = 1.25, 300_000, 4
 # In bits per second for all audio of one participant. Opus needs at most 510 kbit/s (RFC 6716 section 2.1.1), and twice
 # as much with redundancy (RED).
@@ -34,7 +34,8 @@ class Pacer:
     def __init__(self) -> None:
         # The rate that each limited sender would have now if it had obeyed, in bits per second.
         self._expected: dict[Track, float] = {}
-        # In how many calls of `pace` in a row the sender of each track has exceeded its limit.
+        # The tracks that exceed their limit now, and the count of `_count_defiances` for each track.
+        self._exceeding: set[Track] = set()
         self._defiances: dict[Track, int] = {}
 
     def pace(self, legs: Sequence[Leg], tracks: Iterable[Track], seconds: float) -> list[tuple[Leg, Track]]:
@@ -66,17 +67,23 @@ class Pacer:
         }
 
     def _count_defiances(self, rates: dict[Track, float]) -> None:
-        """Count in how many calls of `pace` in a row the sender of each track has exceeded its limit."""
-        audio: Counter[str] = Counter()
-        for track, rate in rates.items():
-            audio[track.participant] += int(rate) if track.kind == "audio" else 0
-        excessive = {track for track in rates if track.kind == "audio" and audio[track.participant] > MOST_AUDIO}
-        excessive |= {
-            track
-            for track, expected in self._expected.items()
-            if rates.get(track, 0.0) > EXCESS_FACTOR * max(LEAST_RATE, expected) + EXCESS_RATE
-        }
-        self._defiances = {track: self._defiances.get(track, 0) + 1 for track in excessive}
+        """Find the tracks that exceed their limit, and count for each in how many calls of `pace` it does so.
+
+        A call in which a track exceeds its limit counts twice, and each other call takes one off. So pauses do not make
+        a sender's defiance forgotten. All tracks of one kind of a participant must keep the sum of their limits.
+        """
+        groups: dict[tuple[str, str], list[Track]] = defaultdict(list)
+        for track in rates:
+            if track.kind == "audio" or track in self._expected:
+                groups[track.participant, track.kind].append(track)
+        self._exceeding = set()
+        for (_, kind), tracks in groups.items():
+            limits = {track: EXCESS_FACTOR * max(LEAST_RATE, self._expected.get(track, 0.0)) for track in tracks}
+            most = MOST_AUDIO if kind == "audio" else sum(limits.values()) + EXCESS_RATE
+            if sum(rates[track] for track in tracks) > most:
+                self._exceeding |= {track for track in tracks if kind == "audio" or rates[track] > limits[track]}
+        counts = {track: self._defiances.get(track, 0) + (2 if track in self._exceeding else -1) for track in rates}
+        self._defiances = {track: min(count, 2 * MOST_DEFIANCES) for track, count in counts.items() if count > 0}
 
     def _withhold(self, leg: Leg, rates: dict[Track, float], seconds: float) -> list[Track]:
         """Withhold each track from a congested leg if the track's sender defies its limit.
@@ -85,20 +92,27 @@ class Pacer:
         """
         # Tracks that have ended are left out.
         left = {track: time - seconds for track, time in leg.downlink.withheld.items() if track in rates}
-        back = [
-            track
-            for track, time in left.items()
-            if (rates[track] <= leg.downlink.estimate / 2 and track not in self._defiances)
-            or (time <= 0 and not leg.downlink.is_congested)
-        ]
+        back = [track for track, time in left.items() if self._may_return(track, rates[track], leg, time)]
         leg.downlink.withheld = {track: time for track, time in left.items() if track not in back}
         new = [
             sink.track
             for sink in leg.sinks.values()
-            if leg.downlink.is_congested and self._defiances.get(sink.track, 0) >= MOST_DEFIANCES
+            if leg.downlink.is_congested and self._defiances.get(sink.track, 0) >= 2 * MOST_DEFIANCES
         ]
         leg.downlink.withheld |= dict.fromkeys(new, WITHHELD_SECONDS)
         return back + new
+
+    def _may_return(self, track: Track, rate: float, leg: Leg, time: float) -> bool:
+        """Tell whether a leg gets a withheld track again.
+
+        The fixed limit of audio is far above what anybody needs. So excessive audio stays withheld for the whole time.
+
+        :param time: the rest of WITHHELD_SECONDS, in seconds.
+        """
+        if track.kind == "audio":
+            return time <= 0 and track not in self._defiances
+        has_slowed_down = rate <= leg.downlink.estimate / 2 and track not in self._exceeding
+        return has_slowed_down or (time <= 0 and not leg.downlink.is_congested)
 
 
 def _video(leg: Leg) -> list[Track]:

@@ -153,9 +153,9 @@ class Sources:
 def _section_of(packet: bytes, payload_type: int, sections: Iterable[Section]) -> Section | None:
     """Return the section to which a packet belongs; None if there is none, or if several are possible."""
     able = [section for section in sections if section.receiving and payload_type in _payload_types(section.codecs)]
-    # Nearly always, all sections have the same ID for the MID extension, so the packet is read once.
-    for id_ in {section.extensions[MID]: None for section in able if MID in section.extensions}:
-        mid = rtp.element(packet, id_)
+    stated = {id_: packet[data:end] for id_, _, data, end in rtp.elements(packet)}
+    for section in able:
+        mid = stated.get(section.extensions.get(MID, 0))
         if mid is not None:
             return next((each for each in able if each.mid.encode() == mid), None)
     return able[0] if len(able) == 1 else None

@@ -140,7 +140,7 @@ static const struct route *route_of(const struct track *track, uint8_t payload_t
 }
 
 /* Return a bit for each ID in a packet's header extension. Return -1 for an unusual packet: one with padding, with
- * contributing sources, with elements that are not one-byte elements, or with more than MOST_ELEMENTS of them. Set
+ * contributing sources, with elements that are not one-byte elements, or with too many (MOST_ELEMENTS). Set
  * `level` if an audio level is stated. */
 static int read_elements(const uint8_t *packet, int size, int level_id, int *level) {
     if (packet[0] == 0x80)
@@ -152,11 +152,14 @@ static int read_elements(const uint8_t *packet, int size, int level_id, int *lev
         return -1;
     while (at < end) {
         int id = packet[at] >> 4, next = at + 2 + (packet[at] & 0x0F);
-        if (packet[at] == 0) { /* padding */
-            at++;
+        if (left-- == 0)
+            return -1;
+        if (packet[at] == 0) {
+            while (at < end && packet[at] == 0) /* padding */
+                at++;
             continue;
         }
-        if (id == 15 || next > end || left-- == 0)
+        if (id == 15 || next > end)
             return -1;
         if (id == level_id && id != 0 && !(ids >> id & 1))
             *level = packet[at + 1] & 0x7F;

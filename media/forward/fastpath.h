@@ -16,7 +16,7 @@ enum limits {
     HISTORY = 512,            /* packets kept of a track: more than a second of video. A power of two */
     ARENA_SIZE = 614400,      /* bytes of an arena: 512 packets of 1200 */
     ELEMENT_IDS = 15,         /* IDs that a one-byte header extension may use, and 0 (RFC 8285 section 4.2) */
-    MOST_ELEMENTS = 32,       /* elements of a header extension: rtp.MOST_ELEMENTS */
+    MOST_ELEMENTS = 32,       /* elements and runs of padding in a header extension: rtp.MOST_ELEMENTS */
     QUIET = 60,               /* audio level in -dBov; anything quieter is noise */
     BUCKETS = 1024,           /* buckets of the table of addresses. A power of two */
     NEAR = 3000               /* largest plausible distance to the expected packet: over 1 s of video (RFC 3550, A.1) */

@@ -72,11 +72,14 @@ def read_bandwidth(fci: bytes) -> int | None:
 
 
 def requests(data: bytes) -> int:
-    """Return how many entries the NACKs in a compound packet have. Each entry requests up to 17 packets."""
+    """Return how many entries the transport feedback (RTPFB) in a compound packet has.
+
+    An entry of a NACK requests up to 17 packets. aiortc reads all other transport feedback as if it were a NACK.
+    """
     at = entries = 0
     while at + 4 <= len(data):
         words = int.from_bytes(data[at + 2 : at + 4], "big")
-        if data[at + 1] == RTCP_RTPFB and data[at] & 0x1F == RTCP_RTPFB_NACK:
+        if data[at + 1] == RTCP_RTPFB:
             entries += max(0, words - 2)
         at += 4 + 4 * words
     return entries

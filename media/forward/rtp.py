@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 HEADER = struct.Struct(">BBHII")
 HEADER_SIZE = HEADER.size
 
-# A packet with more elements than this in its header extension is not sound. Browsers write about ten. A member could
-# write hundreds, and each takes time.
+# A packet with more elements and runs of padding than this in its header extension is not sound. Browsers write about
+# ten. A member could write hundreds, and each takes time.
 MOST_ELEMENTS = 32
 
 _ONE_BYTE = 0xBEDE
@@ -46,12 +46,13 @@ def elements(packet: bytes) -> Iterator[tuple[int, int, int, int]]:
         return
     left = MOST_ELEMENTS
     while at < end:
+        if left == 0:
+            raise ValueError("too many elements")
+        left -= 1
         first = packet[at]
         if first == 0:
             at = _after_padding(packet, at, end)
             continue
-        if left == 0:
-            raise ValueError("too many elements")
         if short:
             id_, data, size = first >> 4, at + 1, (first & 0x0F) + 1
             if id_ == 15:  # RFC 8285 section 4.2: ignore everything after it
@@ -63,7 +64,7 @@ def elements(packet: bytes) -> Iterator[tuple[int, int, int, int]]:
         if data + size > end:
             raise ValueError("an element is longer than its extension")
         yield id_, at, data, data + size
-        at, left = data + size, left - 1
+        at = data + size
 
 
 def _after_padding(packet: bytes, at: int, end: int) -> int:
@@ -137,16 +138,17 @@ def element_ids(packet: bytes) -> int:
     if end > len(packet):
         return -1
     while at < end:
+        if left == 0:
+            return -1
+        left -= 1
         first = packet[at]
         if first == 0:
             at = _after_padding(packet, at, end)
         elif first >= 0xF0:
             return ids
-        elif left == 0:
-            return -1
         else:
             ids |= 1 << (first >> 4)
-            at, left = at + 2 + (first & 0x0F), left - 1
+            at += 2 + (first & 0x0F)
     return ids if at == end else -1
 
 

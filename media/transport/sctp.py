@@ -35,6 +35,9 @@ LEAST_HELD = 1024
 CHUNK_RATE = 200
 CHUNK_BURST = 400
 
+# When packets that cost at least this many chunks have been read, other tasks run.
+BATCH = 4
+
 # RFC 9260 section 3: chunk types. For each type with parameters, `_PARAMETERS` holds the offset of the first parameter.
 _DATA, _SACK, _RECONFIG, _FORWARD_TSN = 0, 3, 130, 192
 _PARAMETERS = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
@@ -93,6 +96,8 @@ class DataChannels:
         self._channels: list[RTCDataChannel] = []
         # How many packets and messages were dropped, because they were malformed, too large, or too many.
         self.dropped = 0
+        # The cost of the packets since other tasks last ran, in chunks.
+        self._work = 0.0
         # How much the other side may send now, in chunks.
         self.allowance = Allowance(CHUNK_RATE, CHUNK_BURST)
         self._sctp = Sctp(transport.role, transport.send_data)
@@ -181,12 +186,17 @@ class DataChannels:
             return
         if self._is_sound(packet):
             await self._sctp.receive(packet)
+            if self._work >= BATCH:
+                self._work = 0.0
+                await asyncio.sleep(0)
         else:
             self.dropped += 1
 
     def _is_sound(self, packet: bytes) -> bool:
         """Tell whether aiortc can read this packet safely, and the packet is within the rate limit."""
         cost, sacks = 0.0, 0
+        # For each DATA chunk and FORWARD-TSN, aiortc looks at all pieces of incomplete messages.
+        search = self._sctp.pieces / STEPS_FOR_A_CHUNK
         try:
             for number, (kind, body) in enumerate(_chunks(packet), start=1):
                 if number > MOST_CHUNKS:
@@ -197,13 +207,14 @@ class DataChannels:
                         return False
                     cost += _steps(body, self._sctp.unacknowledged) / STEPS_FOR_A_CHUNK
                     continue
-                cost += 1
+                cost += 1 + (search if kind in {_DATA, _FORWARD_TSN} else 0)
                 if kind == _DATA and (self._sctp.is_full or not self._is_wanted(body)):
                     return False
                 _check(kind, body)
         except (StructError, ValueError):
             return False
-        return self._affordable(cost)
+        self._work += cost
+        return cost <= MOST_CHUNKS and self._affordable(cost)
 
     def _is_wanted(self, body: bytes) -> bool:
         """Tell whether the piece in a DATA chunk is valid and there is room for it."""

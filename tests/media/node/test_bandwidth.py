@@ -155,8 +155,45 @@ async def test_audio_that_exceeds_its_limit_does_not_fill_a_congested_connection
     for _ in range(pacing.MOST_DEFIANCES):
         assert await report(2 * honest) == 2 * honest
     assert [await report(2 * honest) for _ in range(3)] == [0, 0, 0]
+    # The audio stays away for the whole time, and then until its sender has kept the limit for a while.
+    assert [await report(0) for _ in range(2 * pacing.MOST_DEFIANCES)] == [0] * 2 * pacing.MOST_DEFIANCES
+    assert await report(tracks) == 0
+    withheld = world.leg("alice").downlink.withheld
+    assert len(withheld) == tracks
+    world.leg("alice").downlink.withheld = dict.fromkeys(withheld, 0.05)
     assert await report(0) == 0
     assert await report(tracks) == tracks
+
+
+async def test_pauses_do_not_hide_excessive_audio(world: World, tenths: Callable[[], None]) -> None:
+    alice, bob, mallory = await world.join("alice", "bob", "mallory")
+    for estimate in (1_000_000, 100_000):
+        await _estimates(world, alice, estimate)
+    loud = replace(mallory.audio, size=1100)
+    for number in range(30):
+        world.leg("mallory").quota.renew()
+        if number % 3:
+            mallory.send([loud.packet() for _ in range(30)])
+            await bob.gets(30, AUDIO)
+        tenths()
+    assert world.track("mallory", "audio") in world.leg("alice").downlink.withheld
+
+
+async def test_many_videos_of_one_sender_share_the_tolerance(world: World, tenths: Callable[[], None]) -> None:
+    alice, bob, mallory = await world.join("alice", "bob", "mallory")
+    for _ in range(3):
+        mallory.sections.append(mallory.own_section("video", receives=False))
+    await world.conference.renegotiate(mallory)
+    await world.conference.settle()
+    videos = [source for source in mallory.sources if source.payload_type == VIDEO]
+    for estimate in (1_000_000, 100_000):
+        await _estimates(world, alice, estimate)
+    for _ in range(4 * pacing.MOST_DEFIANCES):
+        world.leg("mallory").quota.renew()
+        mallory.send([video.packet() for video in videos for _ in range(5)])
+        await bob.gets(5 * len(videos))
+        tenths()
+    assert {track.label for track in world.leg("alice").downlink.withheld} == {"video", "screen", "screen2", "screen3"}
 
 
 async def test_withheld_video_comes_back_when_nothing_is_congested(world: World, tenths: Callable[[], None]) -> None:

@@ -180,6 +180,8 @@ async def test_requests_for_more_than_a_tick_serves_are_not_read(world: World) -
     ssrc = world.track("alice", "video").ssrc
     many = rtcp.nack(1, ssrc, range(0, 290 * 17, 17))
     assert rtcp.requests(many) == 290
+    # aiortc reads other transport feedback, such as TWCC (fmt 15), as if it were a NACK.
+    assert rtcp.requests(bytes([many[0] & 0xE0 | 15]) + many[1:]) == 290
     for _ in range(5):
         bob.send_rtcp(many)
     await true(lambda: world.leg("bob").quota.excess == 4)

@@ -357,6 +357,58 @@ async def test_sacks_with_many_duplicates_are_slowed_down(leg: Leg) -> None:
     assert leg.data.dropped >= 1000 - 2 * module.CHUNK_BURST
 
 
+async def test_a_forward_tsn_that_repeats_a_stream_searches_it_once(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
+    await leg.channel()
+    searched: list[object] = []
+    plain = rtcsctptransport.InboundStream.pop_messages
+
+    def pop_messages(stream: rtcsctptransport.InboundStream) -> Any:
+        searched.append(stream)
+        return plain(stream)
+
+    monkeypatch.setattr(rtcsctptransport.InboundStream, "pop_messages", pop_messages)
+    await leg.send(chunk(192, pack("!L", leg.browser.next_tsn) + pack("!HH", 0, 0) * 300))
+    assert len(searched) == 1
+    assert leg.data.dropped == 0
+
+
+async def test_pieces_of_incomplete_messages_make_chunks_more_expensive(leg: Leg) -> None:
+    leg.data.allowance = Allowance(0, 10_000)
+    await leg.channel()
+    for number in range(600):
+        await leg.send(leg.browser.piece(b"x", FIRST if number == 0 else 0))
+    pieces = leg.data.holdings().pieces
+    assert pieces == 600
+    for expensive in (
+        leg.browser.piece(b"x", 0),
+        chunk(192, pack("!L", leg.browser.last_received_tsn) + pack("!HH", 0, 0)),
+    ):
+        before = leg.data.allowance.left
+        await leg.send(expensive)
+        assert before - leg.data.allowance.left == pytest.approx(1 + pieces / module.STEPS_FOR_A_CHUNK, abs=0.01)
+    dropped = leg.data.dropped
+    await leg.send(*[leg.browser.piece(b"x", 0) for _ in range(module.MOST_CHUNKS)])
+    assert leg.data.dropped == dropped + 1
+
+
+async def test_other_tasks_run_between_packets_of_many_chunks(leg: Leg) -> None:
+    await leg.channel()
+    ran: list[int] = []
+    packets = [leg.browser.packet(*[leg.browser.piece(b"x") for _ in range(module.BATCH)]) for _ in range(5)]
+
+    async def watch() -> None:
+        while True:
+            ran.append(leg.got.qsize())
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    for packet in packets:
+        await leg.receive(packet)
+    watching.cancel()
+    # Others ran after each packet.
+    assert {module.BATCH * number for number in range(1, 6)} <= {*ran}
+
+
 async def test_packets_of_too_many_chunks_are_not_read(leg: Leg) -> None:
     await leg.channel()
     before = len(leg.server.sent)
