@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,16 @@ Serve = Callable[..., Server]
 
 
 @pytest.mark.once
-async def test_lost_wake_ups_only_delay_events(serve: Serve, backends: Backends, endpoints: Endpoints) -> None:
+async def test_lost_wake_ups_only_delay_events(
+    serve: Serve, backends: Backends, endpoints: Endpoints, tmp_path: Path
+) -> None:
     grown = backends.grown()
     apart = Backend({name: grown.variables[name] for name in ("DATABASE_URL", "SBE_STATIC_DIR")}, grown.api_key)
-    one, other = (serve(apart, **UNLIMITED, SBE_HEARTBEAT_SECONDS="0.5") for _ in range(2))
+    # Without Redis, each process needs a state directory of its own.
+    one, other = (
+        serve(apart, **UNLIMITED, SBE_HEARTBEAT_SECONDS="0.5", SBE_STATE_DIR=str(tmp_path / name))
+        for name in ("one", "other")
+    )
     alice, bob, conference = await endpoints.call(one)
     async with bob.elsewhere(other).socket(after=1) as socket:
         for seq in (2, 4, 6):
