@@ -366,6 +366,7 @@ class Lossy:
         """Nothing is lost yet."""
         self.lost: list[str] = []
         self.sent: list[str] = []
+        self._arrived = asyncio.Event()
 
     async def attach(self, page: Page) -> None:
         """Intercept the page's requests from now on."""
@@ -376,11 +377,24 @@ class Lossy:
         what = request.headers.get("x-conference-action", request.method)
         if request.method in {"POST", "PUT"}:
             self.sent.append(f"{what} {request.headers['idempotency-key']}")
+            self._arrived.set()
         if request.method not in {"POST", "PUT", "DELETE"} or what in self.lost:
             return await route.continue_()
         self.lost.append(what)
         await route.fetch()
         return await route.abort()
+
+    @property
+    def repeated(self) -> list[str]:
+        """The requests that were sent twice, unchanged."""
+        return [request.split()[0] for request, times in Counter(self.sent).items() if times == 2]
+
+    async def wait_for_repetitions(self) -> None:
+        """Wait until the page, after its pause, has repeated each request whose response was lost."""
+        async with asyncio.timeout(10):
+            while len(self.repeated) < len(self.lost):
+                self._arrived.clear()
+                await self._arrived.wait()
 
 
 async def test_nothing_is_done_twice_if_responses_are_lost(visit: Visit) -> None:
@@ -413,9 +427,9 @@ async def test_nothing_is_done_twice_if_responses_are_lost(visit: Visit) -> None
         "rejectCancel-conference-mod",
     ]
     assert bobs.lost == ["conference-answer", "accept-conference-mod", "initiate-conference-hold"]
-    # Each request whose response was lost was sent again, unchanged.
-    repeated = [what.split()[0] for what, times in Counter([*alices.sent, *bobs.sent]).items() if times == 2]
-    assert sorted(repeated) == sorted([*alices.lost, *bobs.lost])
+    for lossy in (alices, bobs):
+        await lossy.wait_for_repetitions()
+        assert sorted(lossy.repeated) == sorted(lossy.lost)
     await alice.press("btn-hangup")
     await bob.sees_the_end("alice-lost hung up.")
     await alice.is_in("ended")
