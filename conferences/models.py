@@ -67,7 +67,7 @@ class LeftReason(models.TextChoices):
     ENDED_BY_SUPPORT = "ended-by-support"
 
 
-# The reasons for leaving of participants whose invitation or move was declined or not answered.
+# Why a participant left if its invitation or move was declined or not answered.
 _MISSED = frozenset({LeftReason.DECLINED, LeftReason.NO_ANSWER})
 
 
@@ -222,7 +222,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(conference__in=own.values("conference"))
 
     def calling(self, session: Session) -> Self:
-        """Return the host participants of the session's user in conferences by invitation that nobody has answered."""
+        """Return the user's participants that host a conference for invited users which nobody has answered."""
         return self.concerning(session, left_at__isnull=True, role=Role.HOST).filter(
             conference__state=ConferenceState.INVITATION_SENT,
             conference__access=Access.INVITED,

@@ -25,7 +25,7 @@ def identity_of(row: Identified) -> dict[str, str]:
 
 
 def shares_identity(rows: Iterable[Identified], **also: object) -> Q:
-    """Return a condition that matches rows of the same user as one of these rows.
+    """Return a condition that matches each row that belongs to the same user as any of the given rows.
 
     :param also: conditions that each alternative of the OR repeats. SQLite uses a partial index only if the index's
         condition is inside each alternative.

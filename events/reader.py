@@ -247,7 +247,7 @@ def _batch(session_id: str, after: int) -> list[tuple[int, str]]:
 
 
 def _complete(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Insert long offers, and yield the events that then fit in a batch. The first event always fits."""
+    """Replace references to long offers by the offers. Yield the events that still fit in a batch, and always the first."""
     before = 0
     for seq, wire in rows:
         if before >= BATCH_CHARACTERS:

@@ -35,7 +35,7 @@ from media.sdp.description import Description, parse
 
 logger = logging.getLogger(__name__)
 
-# The refusal of an offer whose result has neither an answer nor a refusal.
+# Refuse a participant's offer with this if the media node neither answers nor refuses it.
 _NO_RESULT = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The focus could not serve this.")
 
 

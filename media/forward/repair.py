@@ -1,7 +1,8 @@
 """Repair of lost packets: the round trip of a leg, and a receiver's budget for retransmissions."""
 
-# The round trip and the patience before the first measurement, and the bounds of the patience, in seconds. The first
-# two are long, because one request too few is better than four too many.
+# In seconds: the round trip and the patience (how long to wait before requesting a packet again) that are assumed
+# before the first measurement, and the bounds of the patience. The first two are long, because one request too few is
+# better than four too many.
 INITIAL_SECONDS = 0.1
 INITIAL_PATIENCE = 0.25
 SHORTEST_PATIENCE = 0.04

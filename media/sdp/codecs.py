@@ -44,7 +44,8 @@ _LATER = {"PCMU": 1, "PCMA": 1, "telephone-event": 2}
 # 4). Types below 35 are static.
 _DYNAMIC = (*range(96, 128), *range(35, 64))
 
-# RFC 6184 section 8.1: profile_idc, profile-iop under a mask, and the profile that they stand for.
+# RFC 6184 section 8.1: profile_idc, a mask for profile-iop, its value under the mask, and the profile that these stand
+# for.
 _H264_PROFILES = (
     (0x42, 0x4F, 0x40, "constrained baseline"),
     (0x4D, 0x8F, 0x80, "constrained baseline"),

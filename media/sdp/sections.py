@@ -339,7 +339,10 @@ def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> 
 
 
 def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
-    """Return the agreed codecs with the leg's payload types (free ones if never shown), and the extended `numbers`."""
+    """Return the agreed codecs with the leg's payload types, and `numbers` with those that are new.
+
+    A codec that the leg has never shown gets a free payload type.
+    """
     unknown = newly_numbered([codec for codec in agreed if codec.key not in numbers.known], numbers.taken)
     types = (each for codec in unknown for each in (codec.payload_type, codec.rtx_payload_type))
     fresh = {each for each in types if each is not None}

@@ -103,7 +103,7 @@ def test_processes_share_their_counts_through_redis(settings: Settings) -> None:
         pytest.skip("needs Redis")
     for _ in range(3):
         assert take("alice", 3) == 0
-        # With this process's cache cleared, `take` counts as in another process.
+        # Clear this process's cache, so that the next `take` counts as it would in another process.
         cache.clear()
     assert take("alice", 3) > 0
 

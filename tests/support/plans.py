@@ -63,7 +63,8 @@ def _statements(look: Callable[[], object]) -> list[tuple[str, Any]]:
 def rows_read(look: Callable[[], object]) -> dict[str, int]:
     """Execute each SELECT of `look` again; return, for each SELECT, the largest number of rows that it read.
 
-    On SQLite this is a tenth of the steps of its virtual machine, because reading a row takes about ten.
+    On SQLite this is an estimate: the steps of its virtual machine divided by ten, because reading a row takes about
+    ten steps.
     """
     selects = [(sql, params) for sql, params in _statements(look) if sql.startswith("SELECT")]
     read: dict[str, int] = {}

@@ -157,7 +157,7 @@ def rename_codec(chance: random.Random, sections: Sections) -> None:
 
 
 def prefer_codecs(chance: random.Random, sections: Sections) -> None:
-    """List some codecs of a section, as Firefox does after `setCodecPreferences`.
+    """Keep only some codecs in a section's list, as Firefox does after `setCodecPreferences`.
 
     The names of the other codecs are removed. Their parameters and feedback stay.
     """
