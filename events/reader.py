@@ -247,7 +247,10 @@ def _batch(session_id: str, after: int) -> list[tuple[int, str]]:
 
 
 def _complete(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Replace references to long offers by the offers. Yield the events that still fit in a batch, and always the first."""
+    """Replace references to long offers by the offers. Yield the events that still fit in a batch.
+
+    The first event is always yielded.
+    """
     before = 0
     for seq, wire in rows:
         if before >= BATCH_CHARACTERS:
