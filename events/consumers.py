@@ -118,7 +118,7 @@ class EventsConsumer(LeanConsumer):
             return await self.close(UNAVAILABLE)
         if principal.session is None or principal.session.pk != session_id:
             return await self.close(NOT_FOUND)
-        self._reader = Reader(session_id, after, self._start_sending, ephemeral=True, on_replaced=self._stop_replaced)
+        self._reader = Reader(session_id, after, self._start_sending, ephemeral=True, on_replaced=self.stop_replaced)
         self._sender = asyncio.create_task(self._start(self._reader, turn_end_of(self.scope)))
         HEARTBEATS.add(self)
         self.free_handshake()
@@ -174,9 +174,9 @@ class EventsConsumer(LeanConsumer):
     def _start_sending(self) -> None:
         """Start the sending task, unless it is running already or has closed the WebSocket."""
         if self._sender is None and self._reader is not None:
-            self._sender = asyncio.create_task(self._send_on(self._reader))
+            self._sender = asyncio.create_task(self.send_on(self._reader))
 
-    def _stop_replaced(self) -> None:
+    def stop_replaced(self) -> None:
         """Stop at once because newer readers replaced this one, even if a send is blocked by a slow client."""
         self._is_replaced = True
         if self._sender is None:
@@ -186,10 +186,10 @@ class EventsConsumer(LeanConsumer):
 
     async def _start(self, reader: Reader, end_turn: Callable[[], None]) -> None:
         """Register the reader, send the log so far, and end the turn of this handshake."""
-        await self._send_on(reader, is_new=True)
+        await self.send_on(reader, is_new=True)
         end_turn()
 
-    async def _send_on(self, reader: Reader, *, is_new: bool = False) -> None:
+    async def send_on(self, reader: Reader, *, is_new: bool = False) -> None:
         """Send what is pending. If the session is over or sending fails, close the WebSocket and stop the reader."""
         code = await self._try_to_send(reader, is_new=is_new)
         if code is None:
@@ -209,7 +209,7 @@ class EventsConsumer(LeanConsumer):
         except SessionOverError:
             return UNAUTHENTICATED
         except (asyncio.CancelledError, ReplacedError):
-            # `_stop_replaced` cancels this task. If a library swallows the cancellation, the reader raises
+            # `stop_replaced` cancels this task. If a library swallows the cancellation, the reader raises
             # ReplacedError instead.
             if not self._is_replaced:
                 raise

@@ -63,8 +63,9 @@ class FastPath:
         self._verdicts = memoryview(ffi.buffer(memory.verdicts))
         # A turn waits for nothing, so the loop keeps the interpreter lock during a turn.
         turn = address_in_memory(ffi.addressof(library, "fastpath_turn"))
-        self._turn = quick.function(turn, quick.ADDRESS, quick.TIME)
-        self._address = address_in_memory(memory)
+        # The C function and its argument. `turn` calls them.
+        self.run_turn = quick.function(turn, quick.ADDRESS, quick.TIME)
+        self.address = address_in_memory(memory)
 
     def turn(self, now: float) -> tuple[int, bytes]:
         """Read up to SLOTS_IN datagrams that have arrived, and forward those that the fast path can handle.
@@ -73,7 +74,7 @@ class FastPath:
         SETTLED, and stop using GSO for the destinations in the outbox's `gso_unsupported`.
         """
         memory = self.memory
-        count = self._turn(self._address, now)
+        count = self.run_turn(self.address, now)
         if memory.gso_unsupported_count:
             self._outbox.gso_unsupported.update(memory.gso_unsupported[0 : memory.gso_unsupported_count])
             memory.gso_unsupported_count = 0

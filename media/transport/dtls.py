@@ -145,7 +145,8 @@ class Transport:
         self._srtp: Srtp | None = None
         self._handshakes = handshakes or Handshakes()
         self._handshake_seconds = handshake_seconds
-        self._dtls = Dtls(certificate, role, self._receive, send, self._data, self._ended)
+        # aiortc's transport, public for inspection.
+        self.dtls = Dtls(certificate, role, self._receive, send, self._data, self._ended)
         self._task: asyncio.Task[None] | None = None
         # The datagrams that wait to be read, each with its number of records.
         self._waiting: deque[tuple[bytes, int]] = deque()
@@ -197,7 +198,7 @@ class Transport:
 
     def send_data(self, data: bytes) -> bool:
         """Send a message of application data. Return whether it could be sent."""
-        return self._state is State.CONNECTED and self._dtls.send_data(data)
+        return self._state is State.CONNECTED and self.dtls.send_data(data)
 
     async def close(self) -> None:
         """End the connection and all its tasks. Send a close-notify if possible. This is allowed in any state."""
@@ -208,10 +209,10 @@ class Transport:
             task.cancel()
             await asyncio.wait([task])
         # Call `finish` before `_ended`, because aiortc sends close-notify only while it is connected.
-        await self._dtls.finish()
+        await self.dtls.finish()
         self._ended()
         # Break the reference cycles, so that memory is freed now and not by the garbage collector.
-        self._dtls.forget()
+        self.dtls.forget()
         self.on_state, self.on_data = _ignored, None
 
     async def _connect(self, fingerprints: tuple[Fingerprint, ...], origins: tuple[Hashable, ...]) -> None:
@@ -223,17 +224,17 @@ class Transport:
             async with self._handshakes.turn(*origins):
                 deadline = asyncio.get_running_loop().call_later(self._handshake_seconds, self._expire)
                 try:
-                    connected = await self._dtls.handshake(fingerprints)
+                    connected = await self.dtls.handshake(fingerprints)
                 finally:
                     deadline.cancel()
         except TimeoutError:
             logger.info("A DTLS handshake did not get its turn")
         if connected and not self._over:
-            self._srtp = self._dtls.srtp
+            self._srtp = self.dtls.srtp
             self._set_state(State.CONNECTED)
         else:
             self._end(State.FAILED)
-            await self._dtls.finish()
+            await self.dtls.finish()
 
     def _expire(self) -> None:
         """Give up a slow handshake: `_receive` then raises. A cancellation of the task could be lost in aiortc."""

@@ -100,8 +100,9 @@ class DataChannels:
         self._work = 0.0
         # How much the other side may send now, in chunks.
         self.allowance = Allowance(CHUNK_RATE, CHUNK_BURST)
-        self._sctp = Sctp(transport.role, transport.send_data)
-        self._sctp.on("datachannel", self._opened)
+        # aiortc's association, public for inspection.
+        self.sctp = Sctp(transport.role, transport.send_data)
+        self.sctp.on("datachannel", self._opened)
         transport.on_data = self._receive
         self._updates: set[asyncio.Task[None]] = set()
         self._start = asyncio.get_running_loop().create_task(self._connect(port, max_message_size))
@@ -114,11 +115,11 @@ class DataChannels:
     @property
     def state(self) -> str:
         """The state of the association: "new", "connecting", "connected" or "closed"."""
-        return str(self._sctp.state)
+        return str(self.sctp.state)
 
     def holdings(self) -> Holdings:
         """Return the current counts of the association."""
-        sctp = self._sctp
+        sctp = self.sctp
         return Holdings(
             channels=sctp.open_channels,
             streams=sctp.streams,
@@ -137,7 +138,7 @@ class DataChannels:
         channel = next((each for each in reversed(self._channels) if each.label == label), None)
         if channel is None or channel.readyState != "open":
             return False
-        if self._sctp.outstanding + size_of(message) > MAX_OUTSTANDING:
+        if self.sctp.outstanding + size_of(message) > MAX_OUTSTANDING:
             logger.info("A data channel's other side does not read")
             self.dropped += 1
             self._refuse(channel)
@@ -152,12 +153,12 @@ class DataChannels:
 
     def hold(self, size: int) -> None:
         """Keep a message of this size in the receive window while it waits to be relayed."""
-        self._sctp.hold(max(size, LEAST_HELD))
+        self.sctp.hold(max(size, LEAST_HELD))
 
     def release(self, size: int) -> None:
         """Give a message's bytes back to the window, and tell the other side when the window opens again."""
-        if self._sctp.release(max(size, LEAST_HELD)):
-            task = asyncio.get_running_loop().create_task(self._sctp.announce_window())
+        if self.sctp.release(max(size, LEAST_HELD)):
+            task = asyncio.get_running_loop().create_task(self.sctp.announce_window())
             self._updates.add(task)
             task.add_done_callback(self._updates.discard)
 
@@ -166,9 +167,9 @@ class DataChannels:
         self._transport.on_data = None
         self._start.cancel()
         await asyncio.wait([self._start])
-        await self._sctp.finish()
+        await self.sctp.finish()
         # Break the reference cycles, so that memory is freed now and not by the garbage collector.
-        for each in (self._sctp, *self._channels):
+        for each in (self.sctp, *self._channels):
             each.remove_all_listeners()
         self._channels.clear()
         # The tasks that aiortc has started end within this turn of the loop.
@@ -176,16 +177,16 @@ class DataChannels:
 
     async def _connect(self, port: int, max_message_size: int) -> None:
         """Open the association. Read early packets now: the other side would repeat them only after seconds."""
-        await self._sctp.connect(port, max_message_size)
+        await self.sctp.connect(port, max_message_size)
         while self._transport.early:
             await self._receive(self._transport.early.popleft())
 
     async def _receive(self, packet: bytes) -> None:
         """Handle an SCTP packet from the transport."""
-        if self._sctp.state == "closed":
+        if self.sctp.state == "closed":
             return
         if self._is_sound(packet):
-            await self._sctp.receive(packet)
+            await self.sctp.receive(packet)
             if self._work >= BATCH:
                 self._work = 0.0
                 await asyncio.sleep(0)
@@ -196,7 +197,7 @@ class DataChannels:
         """Tell whether aiortc can read this packet safely, and the packet is within the rate limit."""
         cost, sacks = 0.0, 0
         # For each DATA chunk and FORWARD-TSN, aiortc looks at all pieces of incomplete messages.
-        search = self._sctp.pieces / STEPS_FOR_A_CHUNK
+        search = self.sctp.pieces / STEPS_FOR_A_CHUNK
         try:
             for number, (kind, body) in enumerate(_chunks(packet), start=1):
                 if number > MOST_CHUNKS:
@@ -205,10 +206,10 @@ class DataChannels:
                     sacks += 1
                     if sacks > _MOST_SACKS:
                         return False
-                    cost += _steps(body, self._sctp.unacknowledged) / STEPS_FOR_A_CHUNK
+                    cost += _steps(body, self.sctp.unacknowledged) / STEPS_FOR_A_CHUNK
                     continue
                 cost += 1 + (search if kind in {_DATA, _FORWARD_TSN} else 0)
-                if kind == _DATA and (self._sctp.is_full or not self._is_wanted(body)):
+                if kind == _DATA and (self.sctp.is_full or not self._is_wanted(body)):
                     return False
                 _check(kind, body)
         except (StructError, ValueError):
@@ -219,7 +220,7 @@ class DataChannels:
     def _is_wanted(self, body: bytes) -> bool:
         """Tell whether the piece in a DATA chunk is valid and there is room for it."""
         tsn, stream = unpack_from("!LH", body)
-        return stream < self._sctp.MAX_STREAMS and len(body) > 12 and self._sctp.expects(tsn)
+        return stream < self.sctp.MAX_STREAMS and len(body) > 12 and self.sctp.expects(tsn)
 
     def _affordable(self, cost: float) -> bool:
         """Tell whether this many chunks are within the rate limit. If so, count them."""

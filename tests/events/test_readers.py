@@ -86,7 +86,7 @@ async def replaced(bob: Endpoint, accept: str) -> httpx.Response:
 
 async def test_socket_whose_cancellation_was_swallowed_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer, codes = EventsConsumer(), []
-    reader = Reader("session", 0, lambda: None, on_replaced=consumer._stop_replaced)
+    reader = Reader("session", 0, lambda: None, on_replaced=consumer.stop_replaced)
 
     async def next_entries(_: Reader) -> list[Entry]:
         reader.give_way()
@@ -97,7 +97,7 @@ async def test_socket_whose_cancellation_was_swallowed_says_why(monkeypatch: pyt
 
     monkeypatch.setattr(Reader, "next", next_entries)
     monkeypatch.setattr(consumer, "close", close)
-    await consumer._send_on(reader)
+    await consumer.send_on(reader)
     assert codes == [4409]
 
 

@@ -86,7 +86,7 @@ def test_private_functions_take_the_arguments_that_we_pass(owner: Any, name: str
 
 async def test_attributes_that_are_read_exist() -> None:
     server, client = await connected()
-    dtls = server.transport._dtls
+    dtls = server.transport.dtls
     for name in ("_ssl", "_tx_srtp", "_rx_srtp", "_task", "_data_receiver", "encrypted"):
         assert getattr(dtls, name), name
     for name in ("bio_read", "recv", "send", "shutdown", "get_selected_srtp_profile"):

@@ -99,7 +99,7 @@ def test_turn_of_the_fast_path_keeps_the_interpreter(
         Outbox(SLOTS_OUT),
         longest_batch=1,
     )
-    assert steps_during(rival, path._turn, path._address, 0.0) == 0
+    assert steps_during(rival, path.run_turn, path.address, 0.0) == 0
     assert lets_go(rival, library.fastpath_turn, path.memory, 0.0)
     path.close()
 

@@ -98,7 +98,7 @@ def _memory_of(gone: Leg) -> list[Any]:
     """Return the objects that make up a leg."""
     assert gone.transport is not None
     assert gone.channels is not None
-    dtls, sctp = gone.transport._dtls, gone.channels._sctp
+    dtls, sctp = gone.transport.dtls, gone.channels.sctp
     return [gone, gone.transport, dtls, dtls._ssl, dtls._rx_srtp, gone.channels, sctp]
 
 

@@ -116,7 +116,7 @@ async def test_one_right_fingerprint_does_not_excuse_a_wrong_one() -> None:
 async def test_data_from_before_the_fingerprint_was_compared_is_not_believed() -> None:
     server, client = pair()
     server.transport.start(client.certificate.fingerprints)
-    await server.transport._dtls._handle_data(b"early")
+    await server.transport.dtls._handle_data(b"early")
     assert server.data.empty()
     await close(server, client)
 
@@ -333,7 +333,7 @@ async def test_a_handshake_is_not_repeated_for_the_other_side() -> None:
     start(server, client)
     await server.reach(State.CONNECTED)
     await client.reach(State.CONNECTED)
-    theirs, ours = server.transport._dtls, client.transport._dtls
+    theirs, ours = server.transport.dtls, client.transport.dtls
     assert theirs._ssl is not None
     assert ours._ssl is not None
     theirs._ssl.renegotiate()
