@@ -153,9 +153,11 @@ class Sources:
 def _section_of(packet: bytes, payload_type: int, sections: Iterable[Section]) -> Section | None:
     """Return the section to which a packet belongs; None if there is none, or if several are possible."""
     able = [section for section in sections if section.receiving and payload_type in _payload_types(section.codecs)]
-    stated = {id_: packet[data:end] for id_, _, data, end in rtp.elements(packet)}
+    stated: dict[int, bytes] = {}
+    for id_, _, data, end in rtp.elements(packet):
+        stated.setdefault(id_, packet[data:end])
     for section in able:
-        mid = stated.get(section.extensions.get(MID, 0))
+        mid = stated.get(section.extensions.get(MID, -1))
         if mid is not None:
             return next((each for each in able if each.mid.encode() == mid), None)
     return able[0] if len(able) == 1 else None

@@ -79,6 +79,18 @@ async def test_source_that_is_not_named_is_known_by_its_payload_type_once_the_ot
     assert in_order(await bob.gets(2))
 
 
+async def test_new_source_is_known_by_the_first_name_that_its_packet_states(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    mid = alice.video_section.mid.encode()
+    names = b"\x41" + mid + b"\x41xx\0\0"
+    source = Source(secrets.randbits(32), VIDEO, 90000, VIDEO_SIZE)
+    plain = source.packet()
+    extension = b"\xbe\xde" + (len(names) // 4).to_bytes(2, "big") + names
+    alice.send([bytes([plain[0] | 0x10]) + plain[1:12] + extension + b"media"])
+    assert len(await bob.gets(1)) == 1
+    assert source.ssrc in world.leg("alice").sources.streams
+
+
 async def test_another_source_replaces_the_present_one_after_a_second_of_its_silence(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     world.stop_ticking()
