@@ -612,8 +612,23 @@ export class Call extends Emitter {
     if (this.#phase === "ended") return;
     this.#phase = "open";
     this.openedAt ??= new Date();
+    this.#catchUp();
     this.#recovery.reconcileSoon();
     this.emit("change", null);
+  }
+
+  /** Inform the others of what was switched off before the call opened. */
+  #catchUp() {
+    this.#sending.catchUp();
+    if (this.around.media.muted && this.me?.muted.audio === false) void this.#muteQuietly();
+  }
+
+  async #muteQuietly() {
+    try {
+      await this.mute({ audio: true });
+    } catch (error) {
+      if (!(error instanceof CallOver)) this.emit("notice", { code: "failed", error });
+    }
   }
 
   /** Another device of this user is about to take over the call. @param {string | undefined} ringsUntil */
