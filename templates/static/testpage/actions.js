@@ -138,14 +138,15 @@ export class Actions {
   }
 
   /** @param {Invitation} invitation @param {{camera: boolean}} options */
-  async accept({ confId, username, video }, { camera }) {
+  async accept({ confId, reason, username, video }, { camera }) {
     const { client } = this;
     const own = client.unansweredCall;
     if (this.inCall && !own) await this.call.hangUp();
     if (!camera) client.media.close("camera");
     try {
       // The user wants to see the other side even if this side has no camera.
-      if (await openMedia(client.media, { camera })) await client.answer(confId, { video });
+      // After a move, the other side's video continues even if this user sent none.
+      if (await openMedia(client.media, { camera })) await client.answer(confId, { video: video || reason === "move" });
     } catch (error) {
       // Both sides called each other and both accepted, but the other side was first. This page's own call goes on.
       const crossed =

@@ -64,6 +64,7 @@ async def test_a_call_that_is_not_answered_ends(visit: Visit, hasty: Server) -> 
     await phone.press("ended-done")
     await alice.press("ended-done")
     await call(alice, bob, kind="audio")
+    assert await bob.page.evaluate("window.sbe.client.media.camera") is None
     await move(alice)
     await alice.shows("moved-overlay", "Ringing phone", "If no device answers in ")
     await phone.shows("ring-dialog", "Continue the call on this device")
