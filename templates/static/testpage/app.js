@@ -44,7 +44,7 @@ const menu = new TileMenu((deed, { participant }) => actions.manage(deed, partic
 const stage = new Stage(client, menu, link);
 const presenting = new Presenting(client);
 const preview = new Preview(client, link, {
-  onJoin: (guest) => actions.joinLinked(guest),
+  onJoin: (guest) => actions.joinLinked(guest).finally(draw),
   onTrouble: (error) => actions.complain(error),
   onBack: () => {
     link.forget();

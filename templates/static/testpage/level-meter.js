@@ -4,7 +4,7 @@ const BARS = 5;
 const QUIET_DB = -55;
 const LOUD_DB = -15;
 
-/** Shows how loud a microphone is, in a row of bars (`data-level` from 0 to 5). */
+/** Shows how loud a microphone is, in a row of bars (`data-level` from 0 to 5). Without a microphone it is hidden. */
 export class LevelMeter {
   #element;
   /** @type {AudioContext | null} */
@@ -41,12 +41,14 @@ export class LevelMeter {
       this.#show(levelOf(samples));
     }, EVERY_MS);
     this.#context = context;
+    this.#element.hidden = false;
   }
 
   #stop() {
     clearInterval(this.#timer);
     void this.#context?.close();
     this.#context = null;
+    this.#element.hidden = true;
     this.#show(0);
   }
 

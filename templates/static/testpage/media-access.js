@@ -50,9 +50,9 @@ export async function tryMedia(media, { microphone, camera }) {
 /** @param {MediaError[]} errors @param {{camera: boolean}} wanted @returns {Promise<Choice>} */
 function ask(errors, wanted) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("media-dialog"));
-  const { title, text, without } = deniedWords(errors, wanted);
+  const { title, cause, consequence, without } = deniedWords(errors, wanted);
   setText(byId("media-title"), title);
-  setText(byId("media-text"), text);
+  setText(byId("media-text"), `${cause} ${consequence}`);
   setText(byId("media-without"), without);
   dialog.returnValue = "cancel";
   for (const choice of ["retry", "without", "cancel"]) byId(`media-${choice}`).onclick = () => dialog.close(choice);

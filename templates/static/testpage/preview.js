@@ -48,6 +48,7 @@ export class Preview {
       event.preventDefault();
       void this.#join();
     });
+    this.#name.addEventListener("input", () => this.#draw());
     byId("preview-back").addEventListener("click", onBack);
     byId("preview-retry").addEventListener("click", () => void this.#open());
     for (const name of NAMES) {
@@ -70,8 +71,9 @@ export class Preview {
   #enter() {
     if (!this.#name.value) this.#name.value = nameOfGuest(this.client.session?.username ?? "");
     void this.#open();
-    if (this.#needsName) this.#name.focus();
-    else byId("preview-join").focus();
+    // On a phone, the keyboard would cover the page.
+    if (this.#needsName && matchMedia("(hover: hover)").matches) this.#name.focus();
+    else byId("main").focus();
   }
 
   #exit() {
@@ -116,10 +118,12 @@ export class Preview {
   async #listDevices() {
     const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
     for (const name of NAMES) {
+      // Before the user has allowed the devices, the browser does not name them.
+      const exists = devices.some(({ kind }) => kind === KINDS[name]);
       const found = devices.filter(({ kind, deviceId }) => kind === KINDS[name] && !["", "default"].includes(deviceId));
       const select = selectOf(name);
       select.replaceChildren(
-        make("option", { value: "" }, found.length > 0 ? "System default" : `No ${name} found`),
+        make("option", { value: "" }, exists ? "System default" : `No ${name} found`),
         ...found.map(({ deviceId, label }, at) => make("option", { value: deviceId }, label || `${name} ${at + 1}`)),
       );
       select.value = found.some(({ deviceId }) => deviceId === preferences[name]) ? preferences[name] : "";
@@ -136,15 +140,14 @@ export class Preview {
     byId("preview-picture").dataset.picture = String(camera !== null);
     byId("preview-off").hidden = camera !== null;
     const name = this.#needsName ? this.#name.value : (session?.username ?? "");
-    setText(byId("preview-avatar"), initials(name || "You"));
-    this.#meter.follow(microphone);
-    byId("preview-level").hidden = !listens;
+    byId("preview-avatar").hidden = name.trim() === "";
+    setText(byId("preview-avatar"), initials(name));
+    this.#meter.follow(listens ? microphone : null);
     toggle("camera", camera !== null, { on: "Turn the camera off", off: "Turn the camera on", icon: "video" });
     toggle("microphone", listens, { on: "Mute the microphone", off: "Unmute the microphone", icon: "mic" });
     const refused = this.#errors.filter(({ device }) => device !== "screen" && media[device] === null);
     byId("preview-trouble").hidden = refused.length === 0;
-    setText(byId("preview-trouble-text"), refused.length === 0 ? "" : deniedWords(refused, { camera: true }).text);
-    setText(byId("preview-off-text"), refused.length === 0 ? "Your camera is off" : "");
+    setText(byId("preview-trouble-text"), refused.length === 0 ? "" : deniedWords(refused, { camera: true }).cause);
     byId("preview-name-field").hidden = !this.#needsName;
     byId("preview-as").hidden = this.#needsName;
     setText(byId("preview-as-name"), session?.username ?? "");

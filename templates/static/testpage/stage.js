@@ -191,7 +191,8 @@ export class Stage {
     byId("ended-overlay").hidden = state !== "ended";
     if (state === "ended") {
       const lasted = call.openedAt && this.#endedAfter(call);
-      setText(byId("ended-title"), call.openedAt ? "Call ended" : "No call");
+      const left = this.link.isGuest && call.endReason === "here";
+      setText(byId("ended-title"), left ? "You left the conference" : call.openedAt ? "Call ended" : "No call");
       const words = endedWords(call.endReason, endedBy(call), {
         wasOpen: call.openedAt !== null,
         together: wasTogether(call),
@@ -202,6 +203,7 @@ export class Stage {
       const close = isGuest ? "You can close this page." : "";
       setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : "", close].filter(Boolean).join(" "));
       setText(byId("ended-again"), isGuest ? "Join again" : "Call again");
+      byId("ended-again").classList.toggle("quiet", !isGuest);
       byId("ended-done").hidden = isGuest;
       byId("ended-again").hidden = isGuest
         ? over

@@ -81,14 +81,15 @@ export function deniedWords(errors, { camera }) {
   if (errors.length === 1)
     return {
       title: `The ${first.device} cannot be used`,
-      text: `${mediaWords(first)} ${withoutWords(first.device, camera)}`,
+      cause: mediaWords(first),
+      consequence: withoutWords(first.device, camera),
       without: `Go on without ${first.device}`,
     };
   const alike = errors.every(({ reason }) => reason === first.reason);
-  const words = alike ? (DENIED[first.reason] ?? DENIED["failed"]) : errors.map(mediaWords).join(" ");
   return {
     title: "Camera and microphone cannot be used",
-    text: `${words} You can go on without them: you see and hear the others, but they cannot see or hear you.`,
+    cause: alike ? (DENIED[first.reason] ?? DENIED["failed"]) : errors.map(mediaWords).join(" "),
+    consequence: "You can go on without them: you see and hear the others, but they cannot see or hear you.",
     without: "Go on without them",
   };
 }
