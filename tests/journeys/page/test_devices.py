@@ -58,6 +58,8 @@ async def test_a_call_works_without_any_devices(visit: Visit, launch: Launch) ->
     await alice.press("call-video-bob-bare")
     await alice.press("media-without")
     await bob.press("ring-accept")
+    await bob.is_in("open")
+    await bob.press("btn-camera")
     await alice.sees_video()
     await expect(alice.part("btn-mic")).to_be_disabled()
     await alice.press("btn-hold")
