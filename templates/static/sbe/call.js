@@ -62,6 +62,8 @@ export class Call extends Emitter {
   #stopFollowing;
   /** Why the call ended: the reason that the enabler reported, or `here` if this side ended it. */
   endReason = "";
+  /** The participant who ended the call, if the enabler reported one. @type {Participant | null} */
+  endedBy = null;
   /** @type {Topology} */
   topology = "peer";
   /** The addresses that this side called: usernames, or numbers as `tel:`. @type {string[]} */
@@ -474,7 +476,9 @@ export class Call extends Emitter {
    */
   async handle(event) {
     if (this.#phase === "ended") return;
+    const before = this.others;
     if ("conference" in event) this.#learn(event.conference);
+    if (event.type === "session-terminated") this.endedBy = this.#whoEnded(before);
     if ("participant" in event && typeof event.participant === "object") this.#learnParticipant(event.participant);
     try {
       await this.#apply(event);
@@ -518,6 +522,16 @@ export class Call extends Emitter {
         this.#end(event.reason);
         break;
     }
+  }
+
+  /**
+   * Return the participant whose leaving ended the conference: all who were present left with it.
+   *
+   * @param {RemoteParticipant[]} present the other participants until then
+   */
+  #whoEnded(present) {
+    const left = present.map(({ id }) => this.#roster.find(id));
+    return left.find((participant) => participant?.leftReason && participant.leftReason !== "conference-ended") ?? null;
   }
 
   /** Read the conference from the enabler again, after events were lost or an answer never arrived. */

@@ -196,6 +196,7 @@ export class Stage {
       const words = endedWords(call.endReason, endedBy(call), {
         wasOpen: call.openedAt !== null,
         together: wasTogether(call),
+        byHost: call.endedBy?.role !== "guest",
       });
       // A guest has no lobby to return to. The guest may join again, unless the conference is over.
       const { isGuest } = this.link;
@@ -338,10 +339,9 @@ export function nameOf(call) {
   return call.other?.username || (call.addresses[0] ?? "").replace(/^tel:/, "") || "Open conference";
 }
 
-/** The name of the participant who ended the call. In a conference, that is the host. @param {Call} call */
+/** The name of the participant who ended the call. @param {Call} call */
 function endedBy(call) {
-  const host = call.conference?.participants.find(({ role }) => role === "host");
-  return wasTogether(call) && host && host.id !== call.me?.id ? host.username : nameOf(call);
+  return call.endedBy?.username || nameOf(call);
 }
 
 /** Whether there were more than two participants. @param {Call} call */
