@@ -116,7 +116,7 @@ export class Actions {
   }
 
   /**
-   * Join the conference of the link with the devices that are open now.
+   * Join the conference of the link with the devices that are open now. If it is locked, ask the host to be let in.
    *
    * @param {string | null} guest the name of a guest; null for a registered user
    */
@@ -130,6 +130,8 @@ export class Actions {
       await this.#orNoCall(() => client.join(confId));
       this.link.forget();
     } catch (error) {
+      // The host has locked the conference. Ask to be let in.
+      if (error instanceof Refusal && error.code === "locked") return client.knock(confId);
       // The conference has ended, or never existed, so another attempt would fail too.
       if (error instanceof Refusal && error.status === 404) this.link.forget();
       throw error;
