@@ -315,6 +315,9 @@ class Participant(models.Model):
     connect_until = models.DateTimeField(
         null=True, blank=True, help_text="When it is removed unless it has connected to the focus."
     )
+    away = models.BooleanField(
+        default=False, db_default=False, help_text="Its page has announced that it closes or reloads."
+    )
     move_expired = models.BooleanField(default=False, help_text="Its last armed move expired before it began.")
     muted_audio = models.BooleanField(default=False)
     muted_video = models.BooleanField(default=False)

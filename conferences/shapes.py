@@ -21,6 +21,7 @@ class SessionShape(TypedDict):
     icmn: str | None
     device: str
     state: SessionState
+    away: Annotated[bool, "It had a connection to the event channel, and lost it."]
     expiresAt: Instant
 
 
@@ -49,6 +50,7 @@ class ParticipantShape(TypedDict):
     sessionId: Annotated[str | None, "The session that it uses, or used last; null before it has answered."]
     device: str | None
     muted: Muted
+    away: Annotated[bool, "Its page closes or reloads, and it has made no offer since."]
     leftReason: LeftReason | None
 
 

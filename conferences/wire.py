@@ -26,6 +26,7 @@ def session(row: Session) -> SessionShape:
         "icmn": row.icmn or None,
         "device": row.device,
         "state": SessionState(row.state),
+        "away": row.away_until is not None,
         "expiresAt": instant(row.expires_at),
     }
 
@@ -40,6 +41,7 @@ def participant(row: Participant) -> ParticipantShape:
         "sessionId": row.session_id,
         "device": row.session.device if row.session else None,
         "muted": {"audio": row.muted_audio, "video": row.muted_video},
+        "away": row.away,
         "leftReason": LeftReason(row.left_reason) if row.left_reason else None,
     }
 

@@ -301,7 +301,7 @@ class LockedConference:
     def record_leave(self, participant: Participant, reason: LeftReason) -> None:
         """Record that a participant leaves, and why."""
         self.advance_participant(participant, Action.LEAVE)
-        participant.left_reason, participant.left_at = reason, self.now
+        participant.left_reason, participant.left_at, participant.away = reason, self.now, False
         self._unlist_oldest()
 
     def record_end(self, reason: LeftReason) -> None:
@@ -472,7 +472,7 @@ def _involves_focus(modification: Modification) -> bool:
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
     "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
-    "sends", "listed",
+    "sends", "listed", "away",
 )  # fmt: skip
 
 
