@@ -4,7 +4,7 @@ In an `Annotated` type, the second part describes the field. The reference of ev
 generated from these classes.
 """
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
 from conferences.models import Access, LeftReason, Role, Topology
@@ -52,6 +52,9 @@ class ParticipantShape(TypedDict):
     muted: Muted
     away: Annotated[bool, "Its page closes or reloads, and it has made no offer since."]
     leftReason: LeftReason | None
+    reachable: NotRequired[
+        Annotated[int, "Only in the answer to the request that invites it: how many of the user's devices ring."]
+    ]
 
 
 class OriginShape(TypedDict):
