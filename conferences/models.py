@@ -110,8 +110,8 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
             rows.filter(left_at__gte=since).exclude(left_reason=LeftReason.DECLINED).order_by("-left_at")[:number]
             for rows in _participants_of(session, session__isnull=True, left_at__isnull=False)
         ]
-        found = {row["conference"]: row["left_at"] for rows in missed for row in rows.values("conference", "left_at")}
-        newest = sorted(found, key=found.__getitem__, reverse=True)[:number]
+        found = sorted((row for rows in missed for row in rows.values_list("left_at", "conference")), reverse=True)
+        newest = list(dict.fromkeys(conference for _, conference in found))[:number]
         order = Case(*(When(pk=pk, then=place) for place, pk in enumerate(newest)), output_field=models.IntegerField())
         return self.filter(pk__in=newest).order_by(order) if newest else self.none()
 

@@ -69,7 +69,7 @@ class ConferencesView(EnablerView):
         responses={200: schema.ConferenceList, **schema.REFUSALS},
     )
     def get(self, request: Request) -> Response:
-        """List the conferences in which I am present or that ring for me, my conferences in `state`, or missed calls."""
+        """List the conferences in which I am present or that ring for me, those in `state`, or my missed calls."""
         if request.query_params.get("missed") == "true":
             return self._missed(request)
         state = without_nul(request.query_params.get("state", ""))
@@ -77,7 +77,6 @@ class ConferencesView(EnablerView):
         listed, after = page(request, _with_members(rows))
         charge(principal_of(request), len(listed) // _ROWS_PER_REQUEST)
         return Response({"conferences": [_conference(row) for row in listed], "next": after})
-
 
     def _missed(self, request: Request) -> Response:
         """List the last calls that the user has missed, newest first, on one page."""

@@ -221,6 +221,16 @@ export class SbeClient extends Emitter {
     return body.sessions;
   }
 
+  /**
+   * Return the conferences of the user's missed calls, newest first: those that no device has answered or declined.
+   *
+   * @returns {Promise<Conference[]>}
+   */
+  async missedCalls() {
+    const url = `${this.#conferencesUrl}?missed=true`;
+    return (await this.#rest.send({ method: "GET", url, quiet: true })).body.conferences;
+  }
+
   // ── calls ───────────────────────────────────────────────────────────────
 
   /**

@@ -26,6 +26,7 @@
  * @property {string | null} sessionId
  * @property {string | null} [device]
  * @property {{audio: boolean, video: boolean}} muted
+ * @property {number} [reachable] only in the answer to the invitation: how many of the user's devices ring
  * @property {boolean} [away] whether its page has announced that it closes or reloads, and has not come back
  * @property {string | null} leftReason
  *
