@@ -1,5 +1,4 @@
 import { CallOver, Refusal, SbeError } from "../sbe/sbe-client.js";
-import { guestNamed } from "./join-link.js";
 import { openMedia } from "./media-access.js";
 import { preferences } from "./preferences.js";
 import { guessDevice } from "./registration.js";
@@ -124,7 +123,7 @@ export class Actions {
     const { client, link } = this;
     const { confId } = link;
     if (confId === null) return;
-    if (guest !== null) await this.#registerGuest(guestNamed(guest));
+    if (guest !== null) await this.#registerGuest(link.guestNamed(guest));
     if (client.rejoinable) return client.rejoin();
     try {
       await this.#orNoCall(() => client.join(confId));
@@ -140,11 +139,10 @@ export class Actions {
 
   /** @param {string} username */
   async #registerGuest(username) {
-    const { client, link } = this;
+    const { client } = this;
     if (client.session?.username === username) return;
     if (client.session !== null) await client.unregister();
     await client.register({ username, device: guessDevice() });
-    link.rememberGuest();
   }
 
   /** Leave the conference, which goes on with another host. @param {string} successor the participant ID of that host */

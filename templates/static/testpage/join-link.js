@@ -1,5 +1,4 @@
 const GUEST = "sbe.guest";
-const SUFFIX = " (guest)";
 
 /**
  * The open conference that is named in the page's address, until this page has joined the conference.
@@ -15,16 +14,23 @@ export class JoinLink {
 
   /** @param {{registered: boolean}} tab whether this tab was registered before */
   constructor({ registered }) {
-    this.isGuest = this.confId !== null && this.#query.get("user") === null && (!registered || wasGuest());
+    this.isGuest = this.confId !== null && this.#query.get("user") === null && (!registered || guestNumber() !== null);
   }
 
-  /** Store that this tab's registration is a guest's. */
-  rememberGuest() {
+  /**
+   * Return the username of a guest. The number makes it differ from the name of every registered user and of every other
+   * guest. So nobody's calls ring at a guest who enters the same name, and guests see no calls of each other.
+   *
+   * @param {string} name
+   */
+  guestNamed(name) {
+    const number = guestNumber() ?? String(1000 + (crypto.getRandomValues(new Uint32Array(1))[0] % 9000));
     try {
-      sessionStorage.setItem(GUEST, "yes");
+      sessionStorage.setItem(GUEST, number);
     } catch {
       // Storage may be forbidden. After a reload, the guest enters a name again.
     }
+    return `${name} (guest ${number})`;
   }
 
   /** Remove the conference from the page's address. After a reload, the client finds it without the address. */
@@ -37,25 +43,16 @@ export class JoinLink {
   }
 }
 
-function wasGuest() {
+/** The number of the guest who registered in this tab; null if there was none. */
+function guestNumber() {
   try {
-    return sessionStorage.getItem(GUEST) !== null;
+    return sessionStorage.getItem(GUEST);
   } catch {
-    return false;
+    return null;
   }
-}
-
-/**
- * Return the username of a guest. It differs from the name of every registered user, so that the calls of a registered
- * user never ring at a guest who enters the same name.
- *
- * @param {string} name
- */
-export function guestNamed(name) {
-  return `${name}${SUFFIX}`;
 }
 
 /** Return the name that a guest entered. @param {string} username */
 export function nameOfGuest(username) {
-  return username.endsWith(SUFFIX) ? username.slice(0, -SUFFIX.length) : username;
+  return username.replace(/ \(guest \d+\)$/, "");
 }
