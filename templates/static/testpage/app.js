@@ -30,7 +30,7 @@ import { noticeWords } from "./words.js";
 
 const { enablerUrl = location.origin, devServerUrl = "/dev" } = document.body.dataset;
 const client = new SbeClient({ devServer: new URL(devServerUrl, location.href).href, enabler: enablerUrl });
-const link = new JoinLink({ registered: client.remembered !== null });
+const link = new JoinLink(client.remembered?.username ?? null);
 document.body.toggleAttribute("data-guest", link.isGuest);
 const actions = new Actions(client, link, { onStart: () => people.clear(), onDone: draw });
 const registration = new Registration(client, (error) => actions.complain(error));

@@ -1,4 +1,4 @@
-const GUEST = "sbe.guest";
+const OF_GUEST = / \(guest (\d+)\)$/;
 
 /**
  * The open conference that is named in the page's address, until this page has joined the conference.
@@ -11,26 +11,24 @@ export class JoinLink {
   /** @type {string | null} */
   confId = this.#query.get("join");
   isGuest = false;
+  #number;
 
-  /** @param {{registered: boolean}} tab whether this tab was registered before */
-  constructor({ registered }) {
-    this.isGuest = this.confId !== null && this.#query.get("user") === null && (!registered || guestNumber() !== null);
+  /** @param {string | null} username with which this tab was registered before */
+  constructor(username) {
+    const [, number] = OF_GUEST.exec(username ?? "") ?? [];
+    this.isGuest =
+      this.confId !== null && this.#query.get("user") === null && (username === null || number !== undefined);
+    this.#number = number ?? String(1000 + (crypto.getRandomValues(new Uint32Array(1))[0] % 9000));
   }
 
   /**
-   * Return the username of a guest. The number makes it differ from the name of every registered user and of every other
-   * guest. So nobody's calls ring at a guest who enters the same name, and guests see no calls of each other.
+   * Return the username of a guest. The number makes it differ from the name of every registered user and of every
+   * other guest. So nobody's calls ring at a guest who enters the same name, and guests see no calls of each other.
    *
    * @param {string} name
    */
   guestNamed(name) {
-    const number = guestNumber() ?? String(1000 + (crypto.getRandomValues(new Uint32Array(1))[0] % 9000));
-    try {
-      sessionStorage.setItem(GUEST, number);
-    } catch {
-      // Storage may be forbidden. After a reload, the guest enters a name again.
-    }
-    return `${name} (guest ${number})`;
+    return `${name} (guest ${this.#number})`;
   }
 
   /** Remove the conference from the page's address. After a reload, the client finds it without the address. */
@@ -43,16 +41,7 @@ export class JoinLink {
   }
 }
 
-/** The number of the guest who registered in this tab; null if there was none. */
-function guestNumber() {
-  try {
-    return sessionStorage.getItem(GUEST);
-  } catch {
-    return null;
-  }
-}
-
 /** Return the name that a guest entered. @param {string} username */
 export function nameOfGuest(username) {
-  return username.replace(/ \(guest \d+\)$/, "");
+  return username.replace(OF_GUEST, "");
 }
