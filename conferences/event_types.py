@@ -36,6 +36,7 @@ class EventType(StrEnum):
     PARTICIPANT_MOVED = "participant-moved"
     PARTICIPANT_MUTED = "participant-muted"
     PARTICIPANT_LEFT = "participant-left"
+    HOST_CHANGED = "host-changed"
     MOVE_EXPIRED = "move-expired"
     SESSION_TERMINATED = "session-terminated"
     ACTIVE_SPEAKER = "active-speaker"
@@ -242,6 +243,14 @@ class ParticipantLeft(ParticipantEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostChanged(ParticipantEvent):
+    """Another participant has become the host. Everyone in the conference gets this event, except the earlier host."""
+
+    type = EventType.HOST_CHANGED
+    from_: Annotated[OriginShape, "The earlier host."]
+
+
+@dataclass(frozen=True, kw_only=True)
 class MoveExpired(ParticipantEvent):
     """The participant armed a move but did not begin it in time. Only that participant gets this event."""
 
@@ -300,6 +309,7 @@ EVENTS: tuple[type[StoredEvent] | type[EphemeralEvent], ...] = (
     ParticipantMoved,
     ParticipantMuted,
     ParticipantLeft,
+    HostChanged,
     MoveExpired,
     SessionTerminated,
     ActiveSpeaker,

@@ -13,6 +13,7 @@ A *conference* starts in `invitation-sent`, when its host has made the first off
 - `call-again`: The host repeats the call with a new offer. This is legal before the first answer, and only if the focus
   has not accepted an offer of the host.
 - `manage`: Until the conference ends, the host invites and mutes participants. A participant may mute or unmute itself.
+- `hand-over`: While the conference is open, the host makes another participant the host.
 - `end`: The conference is terminated permanently, before or after the first answer.
 
 A *participant* is the record of one user in one conference. The host starts in `accepted`, every other participant in
@@ -23,6 +24,7 @@ A *participant* is the record of one user in one conference. The host starts in 
   modify its media or go on hold. A participant on hold may modify its media, but stays on hold until it resumes.
 - `move`: An accepted participant, or one on hold, leaves its device. Its user's other devices ring.
 - `leave`: The participant leaves. This is legal in every state except `left`.
+- `hand-over`: The participant becomes the host, or stops being the host. It needs a device for this.
 - `return`: A participant that left a conference with access "open" is accepted again.
 
 A *move* takes a participant to another device of the same user. It starts in `idle`.
@@ -106,6 +108,7 @@ class Action(StrEnum):
     MOVE = "move"
     LEAVE = "leave"
     RETURN = "return"
+    HAND_OVER = "hand-over"
     ACCEPT = "accept"
     REJECT = "reject"
     CANCEL = "cancel"
@@ -139,6 +142,7 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
         Action.ANSWER: ConferenceState.SESSION_OPEN,
         Action.NEGOTIATE: ConferenceState.SESSION_OPEN,
         Action.MANAGE: ConferenceState.SESSION_OPEN,
+        Action.HAND_OVER: ConferenceState.SESSION_OPEN,
         Action.END: ConferenceState.SESSION_TERMINATED,
     },
     ConferenceState.SESSION_TERMINATED: {},
@@ -149,6 +153,7 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
     ParticipantState.ACCEPTED: {
         Action.MODIFY: ParticipantState.ACCEPTED,
         Action.HOLD: ParticipantState.ON_HOLD,
+        Action.HAND_OVER: ParticipantState.ACCEPTED,
         # The hold that prepares a move may still be unanswered when the move begins.
         Action.MOVE: ParticipantState.MOVING,
         Action.LEAVE: ParticipantState.LEFT,
@@ -156,6 +161,7 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
     ParticipantState.ON_HOLD: {
         Action.MODIFY: ParticipantState.ON_HOLD,
         Action.RESUME: ParticipantState.ACCEPTED,
+        Action.HAND_OVER: ParticipantState.ON_HOLD,
         Action.MOVE: ParticipantState.MOVING,
         Action.LEAVE: ParticipantState.LEFT,
     },

@@ -143,6 +143,9 @@ class Conference(models.Model):
     )
     version = models.PositiveIntegerField(default=1)
     unlisted = models.PositiveIntegerField(default=0, help_text="How many of its participants its snapshots leave out.")
+    handed_over_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its present host got the role from another participant."
+    )
 
     objects = ConferenceQuerySet.as_manager()
 
@@ -217,9 +220,8 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.exclude(silent, state=ParticipantState.INVITED)
 
     def invited_by(self, session: Session) -> Self:
-        """Return participants in conferences that the session's user hosts and has not left."""
-        own = Participant.objects.concerning(session, left_at__isnull=True, role=Role.HOST)
-        return self.filter(conference__in=own.values("conference"))
+        """Return present participants that the session's user has invited, even if the user is no longer the host."""
+        return self.present().filter(invited_by=session.username)
 
     def calling(self, session: Session) -> Self:
         """Return the user's participants that host a conference for invited users which nobody has answered."""
@@ -309,6 +311,7 @@ class Participant(models.Model):
     listed = models.BooleanField(
         default=True, help_text="Snapshots show it: it is present, or among the last that left."
     )
+    invited_by = models.CharField(max_length=128, blank=True, help_text="The username of the user who invited it.")
     joined_at = models.DateTimeField(null=True, blank=True, help_text="When its present or last stay began.")
     rings_until = models.DateTimeField(null=True, blank=True)
     move_until = models.DateTimeField(null=True, blank=True, help_text="When an armed move expires.")
@@ -373,13 +376,14 @@ class Participant(models.Model):
             models.Index(fields=["vtn", "conference"], name="participant_vtn"),
             models.Index(fields=["icmn", "conference"], name="participant_icmn"),
             models.Index(fields=["session", "conference"], name="participant_session"),
-            # The next four indexes are for quotas, calls and lists. They contain only present participants, so a long
+            # The next five indexes are for quotas, calls and lists. They contain only present participants, so a long
             # history does not slow the queries. The conditions of all partial indexes contain no values, because SQLite
             # cannot compare a value with a parameter.
             models.Index(fields=["username"], condition=_PRESENT, name="participant_present_username"),
             models.Index(fields=["vtn"], condition=_PRESENT, name="participant_present_vtn"),
             models.Index(fields=["icmn"], condition=_PRESENT, name="participant_present_icmn"),
             models.Index(fields=["session"], condition=_PRESENT, name="participant_at_session"),
+            models.Index(fields=["invited_by"], condition=_PRESENT, name="participant_inviter"),
             models.Index(fields=["left_at"], condition=_UNSCRUBBED, name="participant_to_scrub"),
             models.Index(fields=["rings_until"], condition=Q(rings_until__isnull=False), name="participant_ringing"),
             models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),

@@ -7,7 +7,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from conferences.models import Access, Topology
+from conferences.models import Access, Role, Topology
 from conferences.names import LONGEST_TYPED, has_hidden, is_visible, normalize_name
 
 _NUMBER = RegexValidator(r"^\+[1-9][0-9]{1,14}\Z", "Write the number in E.164 format: '+' and up to 15 digits.")
@@ -132,3 +132,15 @@ class MuteSerializer(serializers.Serializer[Any]):
 
     audio = StrictBooleanField(default=None)
     video = StrictBooleanField(default=None)
+
+
+class RoleSerializer(serializers.Serializer[Any]):
+    """`PUT /mediaConferences/{confId}/participants/{id}/role`."""
+
+    role = serializers.ChoiceField(Role.choices)
+
+    def validate_role(self, value: str) -> str:
+        """Accept only the host: a conference always has one, so no participant can become a guest by itself."""
+        if value != Role.HOST:
+            raise serializers.ValidationError("A participant can only be made the host.")
+        return value

@@ -45,6 +45,7 @@ from conferences.operations.locking import (
 from conferences.operations.modifications import Outcome, cancelled, record_answer, retry_after_ms, send_offer
 from conferences.operations.nodes import NoNodeError, place
 from conferences.operations.reading import OfferReading
+from conferences.operations.succession import pass_on
 from conferences.operations.users import lock_call, lock_guests, lock_move
 from conferences.sdp import ValidatedSdp
 from events.exceptions import MalformedError
@@ -129,6 +130,7 @@ def start_conference(
     _join(host, session, now)
     require_space(locked, len(guests))
     for guest in guests:
+        guest.invited_by = session.username
         locked.add_participant(guest)
     # In `focus`, this adds time for the focus to accept the caller's offer, because nothing rings before that.
     locked.renew_invitations()
@@ -523,6 +525,7 @@ def _begin_move(locked: LockedConference, participant: Participant) -> Ending:
 
 def leave(locked: LockedConference, participant: Participant, reason: LeftReason) -> EndOutcome:
     """Remove a participant that has joined or is moving, or end a conference that cannot continue without it."""
+    pass_on(locked, participant)
     if locked.continues_without(participant):
         remove(locked, participant, reason)
         return EndOutcome.LEFT
@@ -537,6 +540,7 @@ def remove(
 
     :param by: the session that declines: it gets no `invitation-cancelled`.
     """
+    pass_on(locked, participant)
     continues = locked.continues_without(participant)
     _cancel_pending(locked, participant)
     if locked.rings:

@@ -1,4 +1,4 @@
-"""`/mediaConferences/{confId}/participants`: invite, remove and mute participants."""
+"""`/mediaConferences/{confId}/participants`: invite, remove and mute participants, and change the host."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -8,7 +8,7 @@ from conferences import schema, wire
 from conferences.idempotency import Change, idempotent
 from conferences.operations import hosting
 from conferences.operations.locking import etag
-from conferences.serializers import InvitationSerializer, MuteSerializer
+from conferences.serializers import InvitationSerializer, MuteSerializer, RoleSerializer
 from conferences.views.base import EnablerView, parse
 from events import clock
 
@@ -82,3 +82,29 @@ class MuteView(EnablerView):
             return Response(status=204)
 
         return mute
+
+
+class RoleView(EnablerView):
+    """`/mediaConferences/{confId}/participants/{id}/role`: change the host."""
+
+    @extend_schema(
+        request=RoleSerializer,
+        parameters=[schema.IDEMPOTENCY_HEADER, schema.IF_MATCH_HEADER],
+        responses={204: None, **schema.REFUSALS},
+    )
+    @idempotent
+    def put(self, request: Request, conference_id: str, participant_id: str) -> Change:
+        """Make another participant the host. Only the host may do so."""
+        parse(RoleSerializer, request)
+
+        def hand_over() -> Response:
+            hosting.make_host(
+                session=self.session,
+                conference_id=conference_id,
+                participant_id=participant_id,
+                now=clock.now(),
+                if_match=request.headers.get("if-match"),
+            )
+            return Response(status=204)
+
+        return hand_over

@@ -400,13 +400,33 @@ export class Call extends Emitter {
     return this.#negotiator.cancel();
   }
 
-  /** End the call here at once, and inform the enabler as soon as it is reachable. @returns {Promise<void>} */
+  /**
+   * End the call here at once, and inform the enabler as soon as it is reachable. If this side is the host, the call ends
+   * for all.
+   *
+   * @returns {Promise<void>}
+   */
   async hangUp() {
+    await this.#hangUp(() => this.#requests.leave());
+  }
+
+  /**
+   * Leave the call at once. The others continue, unless this side is the host: `makeHost` chooses another one.
+   *
+   * @returns {Promise<void>}
+   */
+  async leave() {
+    const { me } = this;
+    await this.#hangUp(() => (me ? this.#requests.remove(me.id) : this.#requests.leave()));
+  }
+
+  /** @param {() => Promise<unknown>} inform */
+  async #hangUp(inform) {
     const isKnown = this.confId !== null;
     this.#end("here");
     if (!isKnown) return;
     try {
-      await this.#requests.leave();
+      await inform();
     } catch (error) {
       // The other side ended the call first. The result is the same.
       if (!(error instanceof Refusal && (error.status === 404 || error.status === 409))) throw error;
@@ -452,6 +472,17 @@ export class Call extends Emitter {
   /** Remove a participant, which only the host can do. @param {string} id of the participant */
   async removeParticipant(id) {
     await this.#requests.remove(id);
+  }
+
+  /**
+   * Make another participant the host, which only the host can do. This side is then a guest.
+   *
+   * @param {string} id of the participant
+   */
+  async makeHost(id) {
+    await this.#requests.makeHost(id);
+    // An event may already have reported a later change, so the enabler is asked for the result.
+    await this.around.queue.run(() => this.reread());
   }
 
   /** Invite another user, which only the host can do. @param {string} to a username, or a number as `tel:+15550100` */
@@ -501,6 +532,9 @@ export class Call extends Emitter {
         break;
       case "participant-left":
         await this.#onLeft(event);
+        break;
+      case "host-changed":
+        this.#roster.learnHost(event.from.participant, event.participant.id);
         break;
       case "participant-muted":
         this.#onMuted(event);

@@ -146,6 +146,14 @@
  * @property {Participant} participant The participant when the event was written.
  * @property {"hung-up" | "declined" | "no-answer" | "removed" | "media-lost" | "session-expired" | "conference-ended" | "ended-by-support"} reason Why the participant left.
  *
+ * @typedef {object} HostChanged Another participant has become the host. Everyone in the conference gets this event, except the earlier host.
+ * @property {"host-changed"} type
+ * @property {string} confId
+ * @property {number} seq
+ * @property {string} at
+ * @property {Participant} participant The participant when the event was written.
+ * @property {Origin} from The earlier host.
+ *
  * @typedef {object} MoveExpired The participant armed a move but did not begin it in time. Only that participant gets this event.
  * @property {"move-expired"} type
  * @property {string} confId
@@ -176,7 +184,7 @@
  * @property {"gap"} type
  * @property {number} oldest The `seq` of the next event.
  *
- * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantLeft | MoveExpired | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
+ * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantLeft | HostChanged | MoveExpired | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
  */
 
 export {};

@@ -62,6 +62,15 @@ export class ConferenceRequests {
     await this.#rest.send({ method: "DELETE", url: `${this.#url}/participants/${participant}` });
   }
 
+  /** @param {string} participant its ID */
+  async makeHost(participant) {
+    await this.#rest.send({
+      method: "PUT",
+      url: `${this.#url}/participants/${participant}/role`,
+      body: { role: "host" },
+    });
+  }
+
   get #url() {
     return `${this.#conferencesUrl}/${this.#confId()}`;
   }

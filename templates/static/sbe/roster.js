@@ -137,6 +137,20 @@ export class Roster extends Emitter {
     if (participant.sessionId === this.#sessionId) this.#myId = participant.id;
   }
 
+  /**
+   * Store that the role of the host has passed from one participant to another.
+   *
+   * @param {string} from the ID of the earlier host
+   * @param {string} to the ID of the new host
+   */
+  learnHost(from, to) {
+    const { conference } = this;
+    if (!conference) return;
+    const role = (/** @type {Participant} */ { id, role }) => (id === to ? "host" : id === from ? "guest" : role);
+    const participants = conference.participants.map((each) => ({ ...each, role: role(each) }));
+    this.conference = { ...conference, participants };
+  }
+
   /** Store the active speaker. @param {ActiveSpeaker} event */
   learnSpeaker({ participant }) {
     this.speaker = participant;
