@@ -19,6 +19,7 @@ RefusalError
 ├── TooManyConferencesError  409 too-many-conferences
 ├── TooManySessionsError     409 too-many-sessions
 ├── FocusOnlyError           409 focus-only
+├── RatingClosedError        409 rating-closed
 ├── ModificationPendingError 409 modification-pending
 ├── ModificationSettledError 409 modification-settled
 ├── NotYoursToSettleError    409 not-yours-to-settle
@@ -145,6 +146,13 @@ class FocusOnlyError(RefusalError):
 
     status, code = 409, "focus-only"
     detail = "Only a conference of topology 'focus' can do this. Here the media flows between the browsers."
+
+
+class RatingClosedError(RefusalError):
+    """The participant left too long ago to rate the call."""
+
+    status, code = 409, "rating-closed"
+    detail = "You left the call too long ago to rate it."
 
 
 class ModificationPendingError(RefusalError):

@@ -36,6 +36,9 @@ class Topology(models.TextChoices):
 MAX_LISTED_LEFT = 40
 # Stands for the focus where a participant's ID is expected.
 FOCUS = "focus"
+# The best rating of a call, and the longest comment in code points.
+MOST_STARS = 5
+LONGEST_COMMENT = 500
 # How many conferences of a user's history one query reads.
 _BATCH = 100
 
@@ -326,6 +329,10 @@ class Participant(models.Model):
     scrubbed_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="When the credentials of its descriptions were deleted."
     )
+    stars = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="How its user rated the call, from 1 to 5. Only support staff see this."
+    )
+    comment = models.TextField(blank=True, max_length=LONGEST_COMMENT, help_text="What its user wrote about the call.")
     sdp_origin = models.CharField(
         max_length=48, blank=True, help_text="Session ID and version of the last o= line from its device."
     )
@@ -358,6 +365,10 @@ class Participant(models.Model):
             models.UniqueConstraint(fields=["conference"], condition=Q(role=Role.HOST), name="participant_one_host"),
             models.UniqueConstraint(fields=["conference", "position"], name="participant_one_per_position"),
             models.CheckConstraint(
+                condition=Q(stars__isnull=True) | Q(stars__gte=1, stars__lte=MOST_STARS),
+                name="participant_has_few_stars",
+            ),
+            models.CheckConstraint(
                 condition=Q(listed=True) | Q(state=ParticipantState.LEFT.value), name="participant_present_is_listed"
             ),
             models.CheckConstraint(
@@ -384,6 +395,7 @@ class Participant(models.Model):
             models.Index(fields=["icmn"], condition=_PRESENT, name="participant_present_icmn"),
             models.Index(fields=["session"], condition=_PRESENT, name="participant_at_session"),
             models.Index(fields=["invited_by"], condition=_PRESENT, name="participant_inviter"),
+            models.Index(fields=["stars"], condition=Q(stars__isnull=False), name="participant_rated"),
             models.Index(fields=["left_at"], condition=_UNSCRUBBED, name="participant_to_scrub"),
             models.Index(fields=["rings_until"], condition=Q(rings_until__isnull=False), name="participant_ringing"),
             models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from conferences.views.conferences import ConferencesView, ConferenceView
-from conferences.views.participants import MuteView, ParticipantsView, ParticipantView, RoleView
+from conferences.views.participants import MuteView, ParticipantsView, ParticipantView, RatingView, RoleView
 from conferences.views.sessions import SessionsView, SessionView
 
 urlpatterns = [
@@ -30,5 +30,10 @@ urlpatterns = [
         "mediaConferences/<str:conference_id>/participants/<str:participant_id>/role",
         RoleView.as_view(),
         name="role",
+    ),
+    path(
+        "mediaConferences/<str:conference_id>/participants/<str:participant_id>/rating",
+        RatingView.as_view(),
+        name="rating",
     ),
 ]

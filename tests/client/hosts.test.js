@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { CallOver } from "../../templates/static/sbe/errors.js";
 import { Desk, conference, participant } from "./support/conference.js";
 
 /** The parts of the requests that a test compares. @param {Desk} desk */
@@ -57,4 +58,24 @@ test("a side that hangs up asks for the end of the call", async () => {
   const desk = await Desk.inCall();
   await desk.call.hangUp();
   assert.deepEqual(sent(desk), [["DELETE", "/mediaConferences/conf"]]);
+});
+
+test("a call is rated as this side's participant, also after its end", async () => {
+  const desk = await Desk.inCall();
+  await desk.hear({ type: "session-terminated", reason: "hung-up" });
+  await desk.call.rate({ stars: 4 });
+  await desk.call.rate({ stars: 2, comment: "Choppy." });
+  assert.deepEqual(
+    desk.requests.map(({ method, url, body }) => [method, url, body]),
+    [
+      ["PUT", "/mediaConferences/conf/participants/alice/rating", { stars: 4 }],
+      ["PUT", "/mediaConferences/conf/participants/alice/rating", { stars: 2, comment: "Choppy." }],
+    ],
+  );
+});
+
+test("a call that was never placed cannot be rated", async () => {
+  const desk = new Desk();
+  await assert.rejects(desk.call.rate({ stars: 4 }), CallOver);
+  assert.deepEqual(desk.actions, []);
 });

@@ -35,6 +35,7 @@ EVERY_ADDRESS = [
     ("DELETE", "/mediaConferences/{conference}/participants/{participant}"),
     ("PUT", "/mediaConferences/{conference}/participants/{participant}/mute"),
     ("PUT", "/mediaConferences/{conference}/participants/{participant}/role"),
+    ("PUT", "/mediaConferences/{conference}/participants/{participant}/rating"),
 ]
 
 

@@ -485,6 +485,17 @@ export class Call extends Emitter {
     await this.around.queue.run(() => this.reread());
   }
 
+  /**
+   * Rate the call, during the call or within 24 h after it. Only support staff see the rating.
+   *
+   * @param {{stars: number, comment?: string}} rating one to five stars
+   */
+  async rate({ stars, comment }) {
+    const { me } = this;
+    if (!me) throw new CallOver();
+    await this.#requests.rate(me.id, comment === undefined ? { stars } : { stars, comment });
+  }
+
   /** Invite another user, which only the host can do. @param {string} to a username, or a number as `tel:+15550100` */
   async inviteMore(to) {
     this.#learnParticipant(await this.#requests.invite(to));

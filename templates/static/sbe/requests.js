@@ -71,6 +71,11 @@ export class ConferenceRequests {
     });
   }
 
+  /** @param {string} participant its ID @param {{stars: number, comment?: string}} rating */
+  async rate(participant, rating) {
+    await this.#rest.send({ method: "PUT", url: `${this.#url}/participants/${participant}/rating`, body: rating });
+  }
+
   get #url() {
     return `${this.#conferencesUrl}/${this.#confId()}`;
   }
