@@ -17,7 +17,7 @@ from django.utils.safestring import mark_safe
 from django.utils.timesince import timesince
 
 from conferences.machine import ConferenceState
-from conferences.models import MOST_STARS, Conference, Modification, Participant, Stay
+from conferences.models import MOST_STARS, Conference, Knock, Modification, Participant, Stay
 from conferences.operations.calls import terminate_conference
 from events import clock
 from events.models import Event, Session
@@ -243,6 +243,13 @@ SECTIONS = (
         related=("participant", "session"),
     ),
     Section(
+        "knocks",
+        Knock,
+        _columns("created_at", "username", "session", "state", "settled_at"),
+        ordering=("-created_at",),
+        related=("session",),
+    ),
+    Section(
         "modifications",
         Modification,
         _columns("created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", id="modId"),
@@ -264,7 +271,18 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     search_help_text = "A whole username, number (VTN or ICMN) or modId, the beginning of a confId, or part of a name."
     ordering = ["-created_at"]
     date_hierarchy = "created_at"
-    fields = ["id", "name", "state", "topology", "access", "created_at", "ended_at", "ended_reason", "version"]
+    fields = [
+        "id",
+        "name",
+        "state",
+        "topology",
+        "access",
+        "locked",
+        "created_at",
+        "ended_at",
+        "ended_reason",
+        "version",
+    ]
     actions = ["end_conference"]
     list_per_page = 50
 

@@ -15,6 +15,7 @@ from conferences.machine import (
     JOINED,
     RINGING,
     ConferenceState,
+    KnockState,
     ModificationKind,
     ModificationState,
     MoveState,
@@ -134,6 +135,7 @@ class Conference(models.Model):
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     topology = models.CharField(max_length=8, choices=Topology)
     access = models.CharField(max_length=8, choices=Access, default=Access.INVITED)
+    locked = models.BooleanField(default=False, help_text="Whoever is not invited must knock. Only if access is open.")
     name = models.CharField(max_length=128, blank=True)
     state = models.CharField(max_length=20, default=ConferenceState.INVITATION_SENT)
     created_at = models.DateTimeField()
@@ -451,6 +453,62 @@ class Stay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.participant_id} until {self.left_at:%Y-%m-%d %H:%M}"
+
+
+class KnockQuerySet(models.QuerySet["Knock"]):
+    """Queries for knocks."""
+
+    def pending(self) -> Self:
+        """Return knocks that wait for the host, or that were admitted and whose session has not joined yet."""
+        return self.filter(settled_at__isnull=True)
+
+    def waiting(self, now: datetime) -> Self:
+        """Return knocks that wait for the host, oldest first."""
+        return self.pending().filter(state=KnockState.WAITING, expires_at__gt=now).order_by("created_at", "pk")
+
+    def due(self, now: datetime) -> Self:
+        """Return knocks that must expire at `now`."""
+        return self.pending().filter(expires_at__lte=now)
+
+
+class Knock(models.Model):
+    """A session's request to be admitted to a locked conference."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="knocks", db_index=False)
+    session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="knocks")
+    username = models.CharField(max_length=128)
+    state = models.CharField(max_length=16, default=KnockState.WAITING)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(
+        help_text="Until then the host may answer. After admission: the session may join."
+    )
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    objects = KnockQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["created_at"]
+        constraints = [
+            models.CheckConstraint(condition=_one_of("state", KnockState), name="knock_state_is_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=[KnockState.WAITING.value, KnockState.ADMITTED.value], settled_at__isnull=True)
+                | (~Q(state__in=[KnockState.WAITING.value, KnockState.ADMITTED.value]) & Q(settled_at__isnull=False)),
+                name="knock_is_settled_once",
+            ),
+            models.UniqueConstraint(
+                fields=["conference", "session"],
+                condition=Q(settled_at__isnull=True),
+                name="knock_one_pending_per_session",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(settled_at__isnull=True), name="knock_pending"),
+            models.Index(fields=["conference", "username"], name="knock_history"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username} ({self.state})"
 
 
 class ModificationQuerySet(models.QuerySet["Modification"]):

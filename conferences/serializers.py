@@ -178,3 +178,15 @@ class RatingSerializer(serializers.Serializer[Any]):
 
     stars = StarsField(min_value=1, max_value=MOST_STARS)
     comment = CommentField(allow_blank=True, default="")
+
+
+class LockSerializer(serializers.Serializer[Any]):
+    """`PUT /mediaConferences/{confId}/lock`."""
+
+    locked = StrictBooleanField()
+
+
+class AdmissionSerializer(serializers.Serializer[Any]):
+    """`PUT /mediaConferences/{confId}/knocks/{id}`."""
+
+    admit = StrictBooleanField()

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from conferences.views.conferences import ConferencesView, ConferenceView
+from conferences.views.lobby import KnocksView, KnockView, LockView
 from conferences.views.participants import MuteView, ParticipantsView, ParticipantView, RatingView, RoleView
 from conferences.views.sessions import SessionsView, SessionView
 
@@ -11,6 +12,9 @@ urlpatterns = [
     path("sessions/<str:session_id>", SessionView.as_view(), name="session"),
     path("mediaConferences", ConferencesView.as_view(), name="conferences"),
     path("mediaConferences/<str:conference_id>", ConferenceView.as_view(), name="conference"),
+    path("mediaConferences/<str:conference_id>/lock", LockView.as_view(), name="lock"),
+    path("mediaConferences/<str:conference_id>/knocks", KnocksView.as_view(), name="knocks"),
+    path("mediaConferences/<str:conference_id>/knocks/<str:knock_id>", KnockView.as_view(), name="knock"),
     path(
         "mediaConferences/<str:conference_id>/participants",
         ParticipantsView.as_view(),

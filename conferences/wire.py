@@ -3,8 +3,15 @@
 from collections.abc import Iterable
 
 from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
-from conferences.models import FOCUS, Access, Conference, LeftReason, Modification, Participant, Role, Topology
-from conferences.shapes import ConferenceShape, ModificationShape, OriginShape, ParticipantShape, SessionShape
+from conferences.models import FOCUS, Access, Conference, Knock, LeftReason, Modification, Participant, Role, Topology
+from conferences.shapes import (
+    ConferenceShape,
+    KnockShape,
+    ModificationShape,
+    OriginShape,
+    ParticipantShape,
+    SessionShape,
+)
 from events.clock import instant
 from events.models import Session
 from events.states import SessionState
@@ -56,6 +63,11 @@ def modification(row: Modification) -> ModificationShape:
     }
 
 
+def knock(row: Knock) -> KnockShape:
+    """Return a knock as the host sees it. Load the row with its session (`select_related`)."""
+    return {"id": row.pk, "username": row.username, "device": row.session.device}
+
+
 def conference(
     row: Conference, participants: Iterable[Participant], pending: Iterable[Modification]
 ) -> ConferenceShape:
@@ -64,6 +76,7 @@ def conference(
         "id": row.pk,
         "topology": Topology(row.topology),
         "access": Access(row.access),
+        "locked": row.locked,
         "name": row.name,
         "state": ConferenceState(row.state),
         "createdAt": instant(row.created_at),

@@ -411,6 +411,13 @@ class LockedConference:
         """Write what has changed and append the queued events. Call it once, at the end of an operation."""
         save_together([self])
 
+    def send_events(self) -> None:
+        """Append the queued events, instead of `save`, if nothing has changed that participants can read.
+
+        The version stays the same. Otherwise strangers could make conditional requests of participants fail.
+        """
+        log.append(self.messages, now=self.now)
+
     def write(self) -> None:
         """Write all changes, but do not append the queued events."""
         self.conference.version += 1
@@ -472,7 +479,7 @@ def _involves_focus(modification: Modification) -> bool:
 
 
 # The columns of a conference, and of a participant, that operations change.
-_MUTABLE_OF_CONFERENCE = ("state", "ended_at", "ended_reason", "version", "unlisted", "handed_over_at")
+_MUTABLE_OF_CONFERENCE = ("state", "ended_at", "ended_reason", "version", "unlisted", "handed_over_at", "locked")
 _MUTABLE = (
     "role",
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",

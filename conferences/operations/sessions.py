@@ -6,9 +6,12 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
-from conferences.models import LeftReason, Participant
-from conferences.operations import quotas
+from conferences.event_types import KnockEnd
+from conferences.machine import Action
+from conferences.models import Knock, LeftReason, Participant
+from conferences.operations import knocks, quotas
 from conferences.operations.calls import leave, ring_devices
 from conferences.operations.locking import lock
 from conferences.operations.users import lock_registration
@@ -83,7 +86,8 @@ def end_session(*, session_id: str, now: datetime, expired: bool = False) -> Non
             return
         session.state = SessionState.EXPIRED if expired else SessionState.ENDED
         session.ended_at = now
-        session.leaving_since = now if Participant.objects.joined().filter(session=session).exists() else None
+        takes_part = any(rows.filter(session=session).exists() for rows in _presence())
+        session.leaving_since = now if takes_part else None
         session.save(update_fields=["state", "ended_at", "leaving_since"])
         log.close(session_id)
     logger.info("session %s: %s", session_id, session.state)
@@ -91,8 +95,15 @@ def end_session(*, session_id: str, now: datetime, expired: bool = False) -> Non
         leave_all(session_id=session_id, now=now)
 
 
+def _presence() -> tuple[QuerySet[Participant] | QuerySet[Knock], ...]:
+    """Return the rows that must not remain when their session has ended."""
+    return Participant.objects.joined(), Knock.objects.pending()
+
+
 def leave_all(*, session_id: str, now: datetime) -> None:
-    """Remove the participants of a session that has ended from all conferences that it has joined."""
+    """Remove a session that has ended from all conferences that it has joined, and withdraw its knocks."""
+    for conference_id in Knock.objects.pending().filter(session=session_id).values_list("conference", flat=True):
+        withdraw_after_end(conference_id=conference_id, session_id=session_id, now=now)
     joined = Participant.objects.joined().filter(session=session_id)
     for conference_id, participant_id in joined.values_list("conference", "pk"):
         leave_after_end(conference_id=conference_id, participant_id=participant_id, now=now)
@@ -109,3 +120,12 @@ def leave_after_end(*, conference_id: str, participant_id: str, now: datetime) -
     expired = participant.session.state == SessionState.EXPIRED
     leave(locked, participant, LeftReason.SESSION_EXPIRED if expired else LeftReason.HUNG_UP)
     locked.save()
+
+
+@transaction.atomic(savepoint=False)
+def withdraw_after_end(*, conference_id: str, session_id: str, now: datetime) -> None:
+    """Withdraw the knock of a session that has ended, unless it was settled meanwhile."""
+    locked = lock(conference_id, now=now)
+    for knock in Knock.objects.pending().filter(conference=conference_id, session=session_id):
+        knocks.withdraw(locked, knock, Action.WITHDRAW, KnockEnd.WITHDRAWN)
+    locked.send_events()

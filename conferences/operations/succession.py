@@ -6,6 +6,7 @@ from datetime import timedelta
 from conferences import wire
 from conferences.event_types import HostChanged
 from conferences.models import Participant, Role
+from conferences.operations import knocks
 from conferences.operations.locked_conference import LockedConference
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ def hand_over(locked: LockedConference, successor: Participant, *, by: Participa
     by.role, successor.role = Role.GUEST, Role.HOST
     locked.conference.handed_over_at = locked.now
     locked.tell_all(HostChanged(participant=wire.participant(successor), from_=wire.origin(by)), but=[by])
+    knocks.tell_new_host(locked)
     logger.info("conference %s: %s made %s the host", locked.conference.pk, by.pk, successor.pk)
 
 

@@ -2,6 +2,7 @@ import { Chat } from "./chat.js";
 import { Emitter } from "./emitter.js";
 import { CallOver, Refusal } from "./errors.js";
 import { FocusLeg } from "./focus.js";
+import { Lobby } from "./lobby.js";
 import { Negotiator } from "./negotiator.js";
 import { PeerLeg } from "./peer.js";
 import { Recovery } from "./recovery.js";
@@ -25,6 +26,7 @@ import { Sending } from "./sending.js";
  * @typedef {import("./negotiator.js").Outcome} Outcome
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
  * @typedef {import("./roster.js").RemoteParticipant} RemoteParticipant
+ * @typedef {import("./lobby.js").WaitingKnock} WaitingKnock
  *
  * @typedef {"calling" | "open" | "on-hold" | "held" | "moving" | "moved" | "ended"} CallState
  * @typedef {"focus" | "peer"} Topology
@@ -54,6 +56,7 @@ export class Call extends Emitter {
   /** @type {"calling" | "open" | "moving" | "moved" | "ended"} */
   #phase = "calling";
   #requests;
+  #lobby;
   #roster;
   #negotiator;
   #recovery;
@@ -84,6 +87,7 @@ export class Call extends Emitter {
     const situation = this.#situation();
     const { rest, conferencesUrl } = surroundings;
     this.#requests = new ConferenceRequests({ rest, conferencesUrl, confId: () => this.confId });
+    this.#lobby = new Lobby(this.#requests);
     this.#roster = new Roster({ sessionId: session.id, tracksOf: (id) => this.#tracksOf(id) });
     this.#negotiator = new Negotiator({
       put: (action, body) => this.#requests.put(action, body),
@@ -192,6 +196,16 @@ export class Call extends Emitter {
   /** The tracks that arrive from the other side. */
   get remote() {
     return this.#tracksOf(this.other?.id ?? "");
+  }
+
+  /** Whether the host has locked the conference. */
+  get locked() {
+    return this.conference?.locked ?? false;
+  }
+
+  /** The sessions that knock at the locked conference, oldest first. Only the host has any. @returns {WaitingKnock[]} */
+  get knocks() {
+    return this.#lobby.knocks;
   }
 
   /** The participant ID of the active speaker. Only a focus reports the speaker. */
@@ -316,6 +330,7 @@ export class Call extends Emitter {
     this.#sending.video = this.around.media.camera !== null;
     for (const { modId } of conference.pendingModifications)
       await this.#requests.put("rejectCancel-conference-mod", { modId });
+    await this.#rereadKnocks();
     await this.#negotiator.modify({ fresh: true });
   }
 
@@ -486,6 +501,37 @@ export class Call extends Emitter {
   }
 
   /**
+   * Lock or unlock an open conference, which only the host can do. Unlocking admits everybody who knocks.
+   *
+   * @param {boolean} locked
+   */
+  async lock(locked) {
+    await this.#requests.lock(locked);
+    this.#roster.learnLock(locked);
+    if (!locked) this.#lobby.clear();
+    this.emit("change", null);
+  }
+
+  /** Admit a session that knocks, which only the host can do. @param {string} id of the knock */
+  admit(id) {
+    return this.#answerKnock(id, true);
+  }
+
+  /** Deny a session that knocks, which only the host can do. @param {string} id of the knock */
+  deny(id) {
+    return this.#answerKnock(id, false);
+  }
+
+  /** @param {string} id @param {boolean} admit */
+  async #answerKnock(id, admit) {
+    try {
+      await this.#lobby.answer(id, admit);
+    } finally {
+      this.emit("change", null);
+    }
+  }
+
+  /**
    * Rate the call, during the call or within 24 h after it. Only support staff see the rating.
    *
    * @param {{stars: number, comment?: string}} rating one to five stars
@@ -546,6 +592,16 @@ export class Call extends Emitter {
         break;
       case "host-changed":
         this.#roster.learnHost(event.from.participant, event.participant.id);
+        if (this.me?.role !== "host") this.#lobby.clear();
+        break;
+      case "lock-changed":
+        this.#roster.learnLock(event.locked);
+        break;
+      case "knock":
+        this.#lobby.learn(event);
+        break;
+      case "knock-withdrawn":
+        this.#lobby.forget(event.knockId);
         break;
       case "participant-muted":
         this.#onMuted(event);
@@ -581,7 +637,14 @@ export class Call extends Emitter {
     if (this.#roster.isTakenOver) return this.#handedOver();
     if (this.hasFocus && conference.state === "session-open" && this.#phase === "calling") this.#open();
     await this.#negotiator.compare(conference.pendingModifications);
+    await this.#rereadKnocks();
     this.emit("change", null);
+  }
+
+  /** Read the knocks again. Events about them may be lost, or may have arrived before the page was reloaded. */
+  async #rereadKnocks() {
+    if (this.locked && this.me?.role === "host") await this.#lobby.reread();
+    else this.#lobby.clear();
   }
 
   /** Offer a new connection if an answer was lost, so that both sides agree again. */

@@ -151,6 +151,11 @@ export class Roster extends Emitter {
     this.conference = { ...conference, participants };
   }
 
+  /** Store whether the conference is locked. @param {boolean} locked */
+  learnLock(locked) {
+    if (this.conference) this.conference = { ...this.conference, locked };
+  }
+
   /** Store the active speaker. @param {ActiveSpeaker} event */
   learnSpeaker({ participant }) {
     this.speaker = participant;
