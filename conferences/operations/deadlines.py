@@ -26,7 +26,7 @@ from conferences.operations.lobby import expire_knocks
 from conferences.operations.locked_conference import LockedConference
 from conferences.operations.locking import ReadAhead, Reading, lock
 from conferences.operations.modifications import report_failed_offer
-from conferences.operations.sessions import end_session, leave_all
+from conferences.operations.sessions import end_away_session, end_session, leave_all
 from events.exceptions import NotFoundError
 from events.models import Session
 from events.statements import Prepared
@@ -61,6 +61,7 @@ def due(*, now: datetime) -> list[Job]:
     )
     knocked = dict.fromkeys(_oldest(Knock.objects.due(now), "expires_at", "conference"))
     expired = _oldest(Session.objects.due(now), "expires_at", "pk")
+    away = _oldest(Session.objects.away().filter(away_until__lte=now), "away_until", "pk")
     leaving = _oldest(Session.objects.leaving(), "leaving_since", "pk")
     conferences = list(dict.fromkeys(found))
     batches = [conferences[at : at + _READ_TOGETHER] for at in range(0, len(conferences), _READ_TOGETHER)]
@@ -74,6 +75,7 @@ def due(*, now: datetime) -> list[Job]:
         *jobs,
         *(partial(expire_knocks, conference_id=each, now=now) for each in knocked),
         *(partial(end_session, session_id=each, now=now, expired=True) for each in expired),
+        *(partial(end_away_session, session_id=each, now=now) for each in away),
         *(partial(leave_all, session_id=each, now=now) for each in leaving),
     ]
 
@@ -116,6 +118,7 @@ def _next_deadlines() -> QuerySet[Session, Any]:
         "connection": _earliest(Participant.objects.all(), "connect_until"),
         "knock": _earliest(Knock.objects.pending(), "expires_at"),
         "session": _earliest(Session.objects.not_over(), "expires_at"),
+        "away": _earliest(Session.objects.away(), "away_until"),
         "leaving": _earliest(Session.objects.leaving(), "leaving_since"),
     }
     return Session.objects.order_by("pk").annotate(**earliest).values_list(*earliest)[:1]

@@ -22,6 +22,7 @@ from conferences.shapes import (
     AnswerShape,
     ConferenceShape,
     KnockShape,
+    MediaShape,
     OfferShape,
     OriginShape,
     ParticipantShape,
@@ -39,6 +40,7 @@ _SHAPES: dict[Any, tuple[str, str, Any]] = {
     ConferenceShape: ("conference", "Conference", {"id": "…", "state": "session-open", "…": "…"}),
     OriginShape: ("origin", "Origin", {"participant": "…", "username": "alice"}),
     KnockShape: ("knock", "Knock", {"id": "…", "username": "dave", "device": "laptop"}),
+    MediaShape: ("media", "SentMedia", {"audio": True, "video": False, "screen": False}),
     OfferShape: ("offer", "Description", {"type": "offer", "sdp": "v=0…"}),
     AnswerShape: ("answer", "Description", {"type": "answer", "sdp": "v=0…"}),
 }

@@ -9,8 +9,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('conferences', '0018_rating'),
-        ('events', '0003_help_texts'),
+        ('conferences', '0021_rating'),
+        ('events', '0004_away'),
     ]
 
     operations = [

@@ -6,8 +6,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('conferences', '0016_list_present_participants'),
-        ('events', '0003_help_texts'),
+        ('conferences', '0019_missed'),
+        ('events', '0004_away'),
     ]
 
     operations = [

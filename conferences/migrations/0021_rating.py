@@ -6,8 +6,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('conferences', '0017_hand_over'),
-        ('events', '0003_help_texts'),
+        ('conferences', '0020_hand_over'),
+        ('events', '0004_away'),
     ]
 
     operations = [
