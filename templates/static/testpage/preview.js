@@ -59,7 +59,7 @@ export class Preview {
       selectOf(name).addEventListener("change", () => void this.#choose(name));
     }
     byId("preview-cancel").addEventListener("click", () => void client.withdrawKnock().catch(onTrouble));
-    client.on("knock", (state) => this.#onKnock(String(state)));
+    client.on("knock", (state) => this.#onKnock(state));
     client.media.on("change", () => this.#draw());
     navigator.mediaDevices?.addEventListener("devicechange", () => void this.#listDevices());
   }
@@ -192,7 +192,7 @@ export class Preview {
     byId("preview-cancel").hidden = !this.#waits;
   }
 
-  /** @param {string} state of the request to be let in */
+  /** @param {string | null} state of the request to be let in */
   #onKnock(state) {
     this.#waits = state === "waiting";
     this.#draw();

@@ -150,6 +150,28 @@ async def test_a_preview_of_a_registered_user_leads_back_to_the_lobby(visit: Vis
     await ann.shows("preview-error", "This conference no longer exists")
 
 
+async def test_a_guest_of_a_locked_conference_waits_for_the_host(visit: Visit) -> None:
+    alice = await come(visit, "alice-locked")
+    link = await _open_conference(alice)
+    bob = await come(visit, "bob-locked", query=re.sub(r"^[^?]*\?", "&", link))
+    await bob.press("preview-join")
+    await bob.is_in("open")
+    await alice.page.evaluate("window.sbe.client.currentCall.lock(true)")
+    ann = await visit("ann-locked", address=link, live=None)
+    await ann.part("preview-name").fill("Ann")
+    await ann.press("preview-join")
+    await ann.shows("preview-waiting", "Waiting for the host to let you in")
+    await ann.press("preview-cancel")
+    await ann.press("preview-join")
+    await expect(ann.part("preview-waiting")).to_be_visible()
+    knock = "window.sbe.client.currentCall.knocks"
+    await alice.until(f"() => {knock}.length === 1")
+    assert (await alice.page.evaluate(f"{knock}[0].username")).startswith("Ann (guest ")
+    await alice.page.evaluate(f"window.sbe.client.currentCall.admit({knock}[0].id)")
+    await ann.is_in("open")
+    await sees(ann, alice)
+
+
 async def _has_in_front(person: Person, testid: str | None) -> None:
     await person.until(
         "(wanted) => (document.querySelector('.tile[data-front=true]')?.dataset.testid ?? null) === wanted", testid
