@@ -190,17 +190,21 @@ class AsyncClient:
         """Decline an invitation on all devices of the user."""
         return await self._run(operations.leave(conf_id))
 
+    async def offer(self, conf_id: str, action: str, offer: Description) -> str:
+        """Make an offer with this `x-conference-action`; return the `mod_id`. The methods below do this."""
+        return await self._run(operations.act(conf_id, action, offer)) or ""
+
     async def modify(self, conf_id: str, offer: Description) -> str:
         """Offer other media; return the `mod_id`. An event tells how the other side settles it."""
-        return await self._offer(conf_id, "initiate-conference-mod", offer)
+        return await self.offer(conf_id, "initiate-conference-mod", offer)
 
     async def hold(self, conf_id: str, offer: Description) -> str:
         """Offer a hold (all directions `recvonly`, `sendonly` or `inactive`); return the `mod_id`."""
-        return await self._offer(conf_id, "initiate-conference-hold", offer)
+        return await self.offer(conf_id, "initiate-conference-hold", offer)
 
     async def resume(self, conf_id: str, offer: Description) -> str:
         """Offer a resume (the directions from before the hold); return the `mod_id`."""
-        return await self._offer(conf_id, "initiate-conference-resume", offer)
+        return await self.offer(conf_id, "initiate-conference-resume", offer)
 
     async def accept(self, conf_id: str, mod_id: str, answer: Description) -> None:
         """Accept the other side's offer."""
@@ -219,7 +223,7 @@ class AsyncClient:
 
         Without another device the participation ends (`move_refused`).
         """
-        await self._offer(conf_id, "initiate-call-hold", offer)
+        await self.offer(conf_id, "initiate-call-hold", offer)
         return await self._run(operations.leave(conf_id))
 
     async def hang_up(self, conf_id: str) -> Leaving:
@@ -241,9 +245,6 @@ class AsyncClient:
         await self._run(operations.mute(conf_id, participant, audio, video))
 
     # --- Requests ---------------------------------------------------------------------------------------
-
-    async def _offer(self, conf_id: str, action: str, offer: Description) -> str:
-        return await self._run(operations.act(conf_id, action, offer)) or ""
 
     async def _run(self, operation: Operation[T]) -> T:
         exchange = self._registration.exchange(operation)

@@ -206,17 +206,21 @@ class Client:
         """Decline an invitation on all devices of the user."""
         return self._run(operations.leave(conf_id))
 
+    def offer(self, conf_id: str, action: str, offer: Description) -> str:
+        """Make an offer with this `x-conference-action`; return the `mod_id`. The methods below do this."""
+        return self._run(operations.act(conf_id, action, offer)) or ""
+
     def modify(self, conf_id: str, offer: Description) -> str:
         """Offer other media; return the `mod_id`. An event tells how the other side settles it."""
-        return self._offer(conf_id, "initiate-conference-mod", offer)
+        return self.offer(conf_id, "initiate-conference-mod", offer)
 
     def hold(self, conf_id: str, offer: Description) -> str:
         """Offer a hold (all directions `recvonly`, `sendonly` or `inactive`); return the `mod_id`."""
-        return self._offer(conf_id, "initiate-conference-hold", offer)
+        return self.offer(conf_id, "initiate-conference-hold", offer)
 
     def resume(self, conf_id: str, offer: Description) -> str:
         """Offer a resume (the directions from before the hold); return the `mod_id`."""
-        return self._offer(conf_id, "initiate-conference-resume", offer)
+        return self.offer(conf_id, "initiate-conference-resume", offer)
 
     def accept(self, conf_id: str, mod_id: str, answer: Description) -> None:
         """Accept the other side's offer."""
@@ -235,7 +239,7 @@ class Client:
 
         Without another device the participation ends (`move_refused`).
         """
-        self._offer(conf_id, "initiate-call-hold", offer)
+        self.offer(conf_id, "initiate-call-hold", offer)
         return self._run(operations.leave(conf_id))
 
     def hang_up(self, conf_id: str) -> Leaving:
@@ -255,9 +259,6 @@ class Client:
         self._run(operations.mute(conf_id, participant, audio, video))
 
     # --- Requests ---------------------------------------------------------------------------------------
-
-    def _offer(self, conf_id: str, action: str, offer: Description) -> str:
-        return self._run(operations.act(conf_id, action, offer)) or ""
 
     def _run(self, operation: Operation[T]) -> T:
         exchange = self._registration.exchange(operation)
