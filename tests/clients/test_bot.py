@@ -1,45 +1,16 @@
 """A bot answers, hears, is held, holds, moves and is moved, like any other participant."""
 
 import asyncio
-import contextlib
-import math
-from array import array
 from collections.abc import Awaitable
 
 import pytest
 
-from sbe_client import CallOver
 from sbe_client.bot import Bot, BotCall
 from tests.clients.conftest import Start
+from tests.clients.sound import AGENT, ALICE, PHONE, endlessly, hears
 from tests.support.endpoints import PATIENCE, new_name
 
 pytestmark = pytest.mark.once
-
-RATE = 16_000
-ALICE, AGENT, PHONE = 440.0, 1000.0, 1700.0
-PITCHES = (ALICE, AGENT, PHONE)
-
-
-def strength(pcm: bytes, hertz: float) -> float:
-    """Return the amplitude of a frequency in 16-bit PCM (Goertzel)."""
-    samples = array("h", pcm)
-    factor = 2 * math.cos(2 * math.pi * hertz / RATE)
-    last, before = 0.0, 0.0
-    for sample in samples:
-        last, before = sample + factor * last - before, last
-    return 2 * math.sqrt(max(0.0, last * last + before * before - factor * last * before)) / len(samples)
-
-
-async def hears(call: BotCall, hertz: float) -> None:
-    """Wait until a call hears this tone, loudest of all, in 100 ms of audio."""
-    async with asyncio.timeout(PATIENCE):
-        pcm = b""
-        async for frame in call.audio():
-            pcm = (pcm + frame.pcm)[-2 * RATE // 10 :]
-            heard = {pitch: strength(pcm, pitch) for pitch in PITCHES}
-            if len(pcm) == 2 * RATE // 10 and heard[hertz] > 1000 and heard[hertz] == max(heard.values()):
-                return
-    raise AssertionError("the call ended")
 
 
 async def is_in(call: BotCall, state: str) -> None:
@@ -58,16 +29,6 @@ async def connected(alice: Bot, agent: Bot, topology: str) -> tuple[BotCall, Bot
         calling = asyncio.create_task(alice.call(name, topology=topology))
         answered = await (await anext(agent.invitations())).answer()
         return await calling, answered
-
-
-def endlessly(call: BotCall, hertz: float) -> "asyncio.Task[None]":
-    """Play a tone in the background until the call ends."""
-
-    async def play() -> None:
-        with contextlib.suppress(CallOver):
-            await call.play_tone(hertz, 60)
-
-    return asyncio.create_task(play())
 
 
 async def together(*doing: Awaitable[object]) -> None:

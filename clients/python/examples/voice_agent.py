@@ -3,13 +3,12 @@
     pip install "sbe-client[bot]"
     python voice_agent.py http://127.0.0.1:8000 --key-file var/demo_api_key --hand-over-after 20
 
-It registers as the user `agent` and answers every call. Echoing stands for a model: send the frames of `call.audio()`
-to it, and play what it answers.
+It registers as the user `agent` and answers every call. The echo stands for a model: send the frames of `call.audio()`
+to the model, and play what it answers.
 
-The human is another device of the same user. On the test page, open `/?user=agent&device=human` on the human's computer.
-The agent moves the call there, so the human's page rings, and the caller keeps the same call. A trigger is the chat
-message "human", or `--hand-over-after` seconds of the call. (While the agent runs, the human's page rings for a moment
-at each new call, until the agent has answered.)
+The human is another device of the same user: open the test page as `/?user=agent&device=human` on the human's computer.
+The agent hands over by a move, so that page rings, and the caller keeps the same call. The trigger is the chat message
+"human", or `--hand-over-after` seconds. At each new call the human's page rings until the agent has answered.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from sbe_client import AsyncClient, CallOver, SbeError
-from sbe_client.bot import Bot, BotCall, Change, Invitation
+from sbe_client.bot import Bot, BotCall, Invitation
 
 RATE = 16_000
 DELAY_FRAMES = 50  # of 20 ms each
@@ -30,10 +29,7 @@ logger = logging.getLogger("voice_agent")
 
 async def greet_and_echo(call: BotCall, greeting: Path | None) -> None:
     """Talk until the call ends."""
-    if greeting:
-        await call.play_wav(greeting)
-    else:
-        await call.play_tone(1000, 1.0)
+    await (call.play_wav(greeting) if greeting else call.play_tone(1000, 1.0))
     await call.play(delayed(call))
 
 
@@ -51,15 +47,11 @@ async def wait_for_trigger(call: BotCall, seconds: float | None) -> bool:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             async for change in call.changes():
-                report(change)
+                # During a hold, `call.play` pauses by itself.
+                logger.info("%s", f"chat: {change.text}" if change.text else f"the call is {change.state}")
                 if (change.text or "").strip().lower() == "human":
                     return True
     return call.state != "ended"
-
-
-def report(change: Change) -> None:
-    """Say what has changed. During a hold, `call.play` pauses by itself."""
-    logger.info("%s", f"chat: {change.text}" if change.text else f"the call is {change.state}")
 
 
 async def hand_over(call: BotCall) -> None:

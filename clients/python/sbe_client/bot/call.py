@@ -142,13 +142,16 @@ class BotCall:
             if change.state == "ended":
                 return
 
-    def say(self, text: str) -> bool:
-        """Send a chat message (only in `focus`). Returns whether the chat was open."""
-        channel = self._leg.chat
-        if channel is None or channel.readyState != "open" or self.end_reason is not None:
-            return False
+    async def say(self, text: str, timeout: float = 10.0) -> None:
+        """Send a chat message to all others (only in `focus`). The focus stores none: only open chats get it.
+
+        :raises TimeoutError: when the chat does not open within `timeout` seconds.
+        """
+        self._require_going()
+        async with asyncio.timeout(timeout):
+            while (channel := self._leg.chat) is None or channel.readyState != "open":
+                await asyncio.sleep(0.05)
         channel.send(json.dumps({"id": secrets.token_hex(8), "from": self.me, "text": text[:_LONGEST_TEXT]}))
-        return True
 
     async def hold(self) -> str:
         """Put the call on hold; return how the offer was settled.

@@ -57,7 +57,7 @@ class Leg:
         self._owners: Mapping[str, str] = {}
         self._rejected: frozenset[int] = frozenset()
         self._readers: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self._closing: asyncio.Task[None] | None = None
         self.remote_ufrag: str | None = None
         self.pc.on("track", self._on_track)
         self.pc.on("connectionstatechange", self._on_state)
@@ -144,16 +144,16 @@ class Leg:
     def _on_state(self) -> None:
         state = self.pc.connectionState
         logger.info("The bot's connection is %s", state)
-        if state in {"failed", "closed"} and not self._closed:
+        if state in {"failed", "closed"} and self._closing is None:
             self._failed()
 
     async def close(self) -> None:
-        """Close the connection."""
-        self._closed = True
-        for task in self._readers:
-            task.cancel()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.pc.close(), _CLOSING)
+        """Close the connection. May be repeated, and interrupted: the connection closes all the same."""
+        if self._closing is None:
+            for task in self._readers:
+                task.cancel()
+            self._closing = asyncio.create_task(self.pc.close(), name="sbe-bot-close")
+        await asyncio.wait({self._closing}, timeout=_CLOSING)
 
 
 def _ice_server(given: Mapping[str, Any]) -> RTCIceServer:
