@@ -1,6 +1,7 @@
 """The synchronous client. It follows events by long poll."""
 
 import logging
+import math
 import ssl
 import threading
 import time
@@ -136,34 +137,41 @@ class Client:
     def events(self, after: int = 0, *, idle: float | None = None) -> Iterator[Event]:
         """Yield the events after event number `after`, each once and in order; 0 means from the beginning.
 
-        With `idle`, the iteration ends after about this many seconds without an event. Otherwise it ends only with an
-        error: `SessionOver`, `ChannelReplaced`, or `ProtocolError` if the same unreadable answer comes again and again.
-        The event `gap` means that events were lost: read the conferences again.
+        With `idle`, the iteration ends after about this many seconds without an event; 0 means at the end of the log.
+        Otherwise it ends only with an error: `SessionOver`, `ChannelReplaced`, or `ProtocolError` if the same
+        unreadable answer comes again and again. The event `gap` means that events were lost: read the conferences
+        again.
         """
         session = self._registration.registered
         cursor, again = Cursor(after), Reconnection((Transport.POLL,))
-        last = time.monotonic()
-        wait = 0
-        while idle is None or time.monotonic() - last <= idle:
+        last, wait = time.monotonic(), 0
+        while True:
             again.begin()
-            pause, batch = 0.0, list[Event]()
-            try:
-                events = events_of(self._poll(session, cursor.after, wait))
-                if events is None:
-                    pause = again.pause()
-                for data in events or []:
-                    batch += cursor.take(data)
-                wait = again.wait if idle is None else min(again.wait, max(1, round(idle)))
-            except ProtocolError as error:
-                cursor.fault(error)
-                pause = again.pause()
-            except (httpx.HTTPError, Missing) as error:
-                logger.info("The event channel is interrupted after event %d: %r", cursor.after, error)
-                pause = again.pause()
+            batch, pause = self._batch(session, cursor, again, wait)
             for event in batch:
                 yield event
                 last = time.monotonic()
+            left = None if idle is None else last + idle - time.monotonic()
+            if left is not None and left <= 0 and not batch:
+                return
             time.sleep(pause)
+            wait = again.wait if left is None else min(again.wait, math.ceil(max(0.0, left)))
+
+    def _batch(self, session: Session, cursor: Cursor, again: Reconnection, wait: int) -> tuple[list[Event], float]:
+        """Poll once; return the events, and the seconds to wait before the next poll."""
+        batch: list[Event] = []
+        try:
+            events = events_of(self._poll(session, cursor.after, wait))
+            for data in events or []:
+                batch += cursor.take(data)
+            if events is not None:
+                again.polls()
+                return batch, 0.0
+        except ProtocolError as error:
+            cursor.fault(error)
+        except (httpx.HTTPError, Missing) as error:
+            logger.info("The event channel is interrupted after event %d: %r", cursor.after, error)
+        return batch, again.pause()
 
     # --- Calls ------------------------------------------------------------------------------------------
 

@@ -137,18 +137,26 @@ class EventStream:
             close_timeout=1,
             ping_interval=None,
         )
-        async with connection as socket:
+        socket = await connection
+        try:
             self._again.opened()
             self._opened.set()
+            await self._read(socket)
+        finally:
             try:
-                while True:
-                    await self._take(socket)
-            except websockets.ConnectionClosed:
-                if socket.close_code == 1009 or (
-                    socket.protocol.close_sent and socket.protocol.close_sent.code == 1009
-                ):
-                    raise ProtocolError("a message of the event channel is too large") from None
-                after_close(socket.close_code)
+                await socket.close()
+            finally:
+                # Closing properly can be interrupted.
+                socket.transport.abort()
+
+    async def _read(self, socket: ClientConnection) -> None:
+        try:
+            while True:
+                await self._take(socket)
+        except websockets.ConnectionClosed:
+            if socket.close_code == 1009 or (socket.protocol.close_sent and socket.protocol.close_sent.code == 1009):
+                raise ProtocolError("a message of the event channel is too large") from None
+            after_close(socket.close_code)
 
     async def _take(self, socket: ClientConnection) -> None:
         message = await asyncio.wait_for(socket.recv(), SILENCE)
