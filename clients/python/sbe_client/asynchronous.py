@@ -104,9 +104,7 @@ class AsyncClient:
 
     async def refresh(self) -> Session:
         """Refresh the session now."""
-        session = await self._run(operations.refresh(self._registration.registered))
-        self._registration.refreshed(session)
-        return self._registration.registered
+        return self._registration.refreshed(await self._run(operations.refresh(self._registration.registered)))
 
     async def _refresh(self, seconds: float) -> None:
         while True:

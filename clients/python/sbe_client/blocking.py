@@ -95,9 +95,7 @@ class Client:
 
     def refresh(self) -> Session:
         """Refresh the session now."""
-        session = self._run(operations.refresh(self._registration.registered))
-        self._registration.refreshed(session)
-        return self._registration.registered
+        return self._registration.refreshed(self._run(operations.refresh(self._registration.registered)))
 
     def _refresh(self, seconds: float, stop: threading.Event) -> None:
         while not stop.wait(seconds):

@@ -54,10 +54,10 @@ class Registration:
         self.session = adopted
         return adopted
 
-    def refreshed(self, session: Session) -> float:
-        """Take over a refreshed session, which has no token; return the seconds until the next refresh."""
+    def refreshed(self, session: Session) -> Session:
+        """Take over a refreshed session, which has no token; return it."""
         self.session = replace(session, token=self.registered.token)
-        return half_of(session)
+        return self.session
 
 
 def half_of(session: Session) -> float:
