@@ -63,6 +63,12 @@ def test_websocket_is_tried_three_times_before_long_poll_and_then_again() -> Non
     assert again.transport is Transport.WEBSOCKET
 
 
+@pytest.fixture
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reconnect at once."""
+    monkeypatch.setattr("sbe_client.channel.back_off", lambda *_, **__: 0.0)
+
+
 Script = Callable[[ServerConnection, int], Awaitable[None]]
 
 
@@ -102,6 +108,7 @@ async def test_stream_answers_heartbeats_and_sends_the_token_as_a_subprotocol() 
     assert (got.type, got.raw["asked"]) == ("news", "sbe.v1, bearer.secret")
 
 
+@pytest.mark.usefixtures("_without_pauses")
 async def test_stream_continues_from_its_cursor_after_every_fault() -> None:
     asked = []
 
@@ -129,9 +136,8 @@ async def test_stream_continues_from_its_cursor_after_every_fault() -> None:
 @pytest.mark.parametrize(
     "message", ["[1]", "null", '{"seq": "1", "type": "news"}', '{"no": "type"}', "x" * (3 * 2**20)]
 )
-async def test_same_unreadable_message_is_an_error_in_the_end(message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sbe_client.streaming.asyncio.sleep", lambda seconds, wait=asyncio.sleep: wait(0))
-
+@pytest.mark.usefixtures("_without_pauses")
+async def test_same_unreadable_message_is_an_error_in_the_end(message: str) -> None:
     async def script(socket: ServerConnection, number: int) -> None:
         await socket.send(message)
         await socket.wait_closed()

@@ -1,5 +1,7 @@
 """When the client repeats a request, and what it makes of hostile answers."""
 
+from typing import Any
+
 import pytest
 
 from sbe_client import AsyncClient, Client, ProtocolError, Refusal, Session, operations
@@ -8,7 +10,7 @@ from tests.clients.scripted import Answer, in_json, scripted
 
 pytestmark = pytest.mark.once
 
-SESSION = {
+SESSION: dict[str, Any] = {
     "id": "s1",
     "token": "secret",
     "username": "alice",
@@ -61,7 +63,9 @@ def response(answer: Answer) -> Response:
     ],
 )
 def test_request_is_repeated_after(answer: Answer, seconds: float) -> None:
-    assert exchange(Clock()).answered(response(answer)) == Wait(pytest.approx(seconds))
+    step = exchange(Clock()).answered(response(answer))
+    assert isinstance(step, Wait)
+    assert step.seconds == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("answer", [in_json(409, {"code": "not-ringing"}), in_json(500, {}), (301, {}, b"")])
