@@ -12,7 +12,7 @@ from typing import Annotated
 
 from conferences.machine import ModificationKind
 from conferences.models import LeftReason
-from conferences.shapes import AnswerShape, ConferenceShape, OfferShape, OriginShape, ParticipantShape
+from conferences.shapes import AnswerShape, ConferenceShape, MediaShape, OfferShape, OriginShape, ParticipantShape
 from events.messages import ABSENT, Absent, EphemeralEvent, StoredEvent
 from media.reports import Connection
 
@@ -35,6 +35,7 @@ class EventType(StrEnum):
     PARTICIPANT_MOVING = "participant-moving"
     PARTICIPANT_MOVED = "participant-moved"
     PARTICIPANT_MUTED = "participant-muted"
+    PARTICIPANT_AWAY = "participant-away"
     PARTICIPANT_LEFT = "participant-left"
     MOVE_EXPIRED = "move-expired"
     SESSION_TERMINATED = "session-terminated"
@@ -69,6 +70,9 @@ class InvitationReceived(StoredEvent):
     type = EventType.INVITATION_RECEIVED
     reason: Annotated[InvitationReason, "`call`, or `move` if the user moves from another device."]
     from_: Annotated[OriginShape, "The host who calls. For a move: the user's own participant."]
+    media: Annotated[
+        MediaShape, "Which media the host sends. For a move: which media the user sent on the device that they leave."
+    ]
     mod_id: Annotated[str | Absent, "Only for a call in `peer`: the caller's modification."] = ABSENT
     description: Annotated[OfferShape | Absent, "Only for a call in `peer`: the caller's offer."] = ABSENT
     participant: Annotated[ParticipantShape, "The participant that rings."]
@@ -224,6 +228,16 @@ class ParticipantMoved(ParticipantEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParticipantAway(ParticipantEvent):
+    """A participant's page closes or reloads (`away` is true), or has come back and made an offer (`away` is false).
+
+    Everyone else in the conference gets this event.
+    """
+
+    type = EventType.PARTICIPANT_AWAY
+
+
+@dataclass(frozen=True, kw_only=True)
 class ParticipantMuted(ParticipantEvent):
     """A participant was muted or unmuted. Everyone in the conference gets this event, except the requester."""
 
@@ -299,6 +313,7 @@ EVENTS: tuple[type[StoredEvent] | type[EphemeralEvent], ...] = (
     ParticipantMoving,
     ParticipantMoved,
     ParticipantMuted,
+    ParticipantAway,
     ParticipantLeft,
     MoveExpired,
     SessionTerminated,

@@ -136,6 +136,7 @@ def start_conference(
         _place(conference, now)
     conference.save(force_insert=True)
     call = send_offer(locked, host, ModificationKind.CALL, offer)
+    locked.count_reachable(guests, devices)
     ring(locked, guests, devices)
     locked.save()
     require_still_live(session, now=now)
@@ -228,10 +229,12 @@ def ring_devices(locked: LockedConference, participant: Participant, devices: li
     In `peer` the invitation to a call contains the host's offer.
     """
     called = participant.state == ParticipantState.INVITED
+    sender = locked.host if called else participant
     call = _call_to(locked, participant)
     event = InvitationReceived(
         reason=InvitationReason.CALL if called else InvitationReason.MOVE,
-        from_=wire.origin(locked.host if called else participant),
+        from_=wire.origin(sender),
+        media=wire.media(sender),
         mod_id=call.pk if call else ABSENT,
         description={"type": "offer", "sdp": StoredOffer(call.offer, call.pk)} if call else ABSENT,
         participant=wire.participant(participant),

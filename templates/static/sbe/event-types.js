@@ -6,6 +6,7 @@
  * @typedef {import("./types.js").Description} Description
  * @typedef {import("./types.js").Origin} Origin
  * @typedef {import("./types.js").Participant} Participant
+ * @typedef {import("./types.js").SentMedia} SentMedia
  *
  * @typedef {object} InvitationReceived The device rings, for a call or for a move from another device of the user.
  * @property {"invitation-received"} type
@@ -14,6 +15,7 @@
  * @property {string} at
  * @property {"call" | "move"} reason `call`, or `move` if the user moves from another device.
  * @property {Origin} from The host who calls. For a move: the user's own participant.
+ * @property {SentMedia} media Which media the host sends. For a move: which media the user sent on the device that they leave.
  * @property {string} [modId] Only for a call in `peer`: the caller's modification.
  * @property {Description} [description] Only for a call in `peer`: the caller's offer.
  * @property {Participant} participant The participant that rings.
@@ -138,6 +140,13 @@
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
+ * @typedef {object} ParticipantAway A participant's page closes or reloads (`away` is true), or has come back and made an offer (`away` is false).
+ * @property {"participant-away"} type
+ * @property {string} confId
+ * @property {number} seq
+ * @property {string} at
+ * @property {Participant} participant The participant when the event was written.
+ *
  * @typedef {object} ParticipantLeft A participant has left.
  * @property {"participant-left"} type
  * @property {string} confId
@@ -176,7 +185,7 @@
  * @property {"gap"} type
  * @property {number} oldest The `seq` of the next event.
  *
- * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantLeft | MoveExpired | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
+ * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantAway | ParticipantLeft | MoveExpired | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
  */
 
 export {};
