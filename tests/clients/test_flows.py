@@ -46,6 +46,7 @@ def test_sync_client_calls_holds_resumes_modifies_and_moves(server: Server) -> N
         assert (conf.state, conf.topology, conf.name) == ("invitation-sent", "peer", "First")
         assert [each.username for each in conf.participants] == [alice_name, bob_name]
         assert conf.mod_id == conf.pending[0].mod_id
+        assert [each.reachable for each in conf.participants] == [None, 1]
         (ringing,) = list(bob.events(idle=0))
         assert ringing.description == offered()
         bob.answer(conf.id, answered())
@@ -76,6 +77,9 @@ def test_sync_client_calls_holds_resumes_modifies_and_moves(server: Server) -> N
         second = alice.call(bob_name, offered(), topology="peer")
         assert bob.decline(second.id).outcome == "declined"
         assert list(alice.events(idle=0))[-1].reason == "declined"
+        third = alice.call(bob_name, offered(), topology="peer")
+        alice.hang_up(third.id)
+        assert [each.id for each in bob.conferences(missed=True)] == [third.id]
 
     with pytest.raises(SbeError, match="Register first"):
         alice.conferences()

@@ -149,12 +149,15 @@ class AsyncClient:
 
     # --- Calls ------------------------------------------------------------------------------------------
 
-    async def conferences(self, state: str | None = None) -> list[Conference]:
-        """List the conferences in which the user is present or that ring, or with `session-terminated` the ended."""
+    async def conferences(self, state: str | None = None, *, missed: bool = False) -> list[Conference]:
+        """List the conferences in which the user is present, and those that ring.
+
+        With the state `session-terminated`, list the ended ones. With `missed`, list the last missed calls.
+        """
         found: list[Conference] = []
         after: str | None = None
         for _ in range(MOST_PAGES):
-            page, after = await self._run(operations.conferences(state, after))
+            page, after = await self._run(operations.conferences(state, missed, after))
             found += page
             if after is None:
                 break

@@ -42,9 +42,10 @@ def sessions(username: str | None, after: str | None) -> Operation[Page]:
 # --- Conferences ------------------------------------------------------------------------------------------
 
 
-def conferences(state: str | None, after: str | None) -> Operation[ConferencePage]:
+def conferences(state: str | None, missed: bool, after: str | None) -> Operation[ConferencePage]:
     """List conferences, one page at a time."""
-    return Operation(Request("GET", "/mediaConferences" + _query(state=state, after=after)), _conferences_page)
+    query = _query(state=state, missed="true" if missed else None, after=after)
+    return Operation(Request("GET", "/mediaConferences" + query), _conferences_page)
 
 
 def conference(conf_id: str) -> Operation[Conference]:

@@ -46,6 +46,7 @@ class Description:
 class Session:
     """A registered endpoint. Only the answer to the registration has the `token`.
 
+    `away` tells whether the session had a reader of its events and lost it.
     `lifetime` is the number of seconds from the answer until the session expires, by the server's clock if known.
     """
 
@@ -62,6 +63,7 @@ class Session:
     ice_servers: tuple[Json, ...] = field(repr=False)
     raw: Json = field(repr=False, compare=False)
     lifetime: float = field(compare=False)
+    away: bool = False
 
     @classmethod
     def read(cls, data: Json, now: datetime | None = None) -> "Session":
@@ -83,12 +85,17 @@ class Session:
             ice_servers=tuple(read_all(data, "iceServers", dict)),
             raw=data,
             lifetime=(expires_at - (now or datetime.now(UTC))).total_seconds(),
+            away=bool(data.get("away")),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """One user in one conference. A move changes `session_id` and `device`; the participant stays the same."""
+    """One user in one conference. A move changes `session_id` and `device`; the participant stays the same.
+
+    `away` tells whether its page closes or reloads. `reachable` is how many devices ring and are not away; only the
+    answers to `call` and `invite` have it.
+    """
 
     id: str
     username: str
@@ -100,6 +107,8 @@ class Participant:
     muted_video: bool
     left_reason: str | None
     raw: Json = field(repr=False, compare=False)
+    away: bool = False
+    reachable: int | None = field(default=None, compare=False)
 
     @classmethod
     def read(cls, data: Json) -> "Participant":
@@ -117,6 +126,8 @@ class Participant:
             muted_video=bool(muted.get("video")),
             left_reason=optional_text(data, "leftReason"),
             raw=data,
+            away=bool(data.get("away")),
+            reachable=reachable if isinstance(reachable := data.get("reachable"), int) else None,
         )
 
 

@@ -366,7 +366,13 @@ class BotCall:
         if offer is None or answer is None or offer.mod_id not in {None, event.mod_id}:
             return
         self._holds = offer.holds
-        await offer.leg.take_answer(offer.description, answer, holds=offer.holds)
+        try:
+            await offer.leg.take_answer(offer.description, answer, holds=offer.holds)
+        except Exception:
+            # aiortc cannot use the answer, and may have applied half of it.
+            self._settle(event, "rejected")
+            self._spawn(self._repair(offer.leg, 0.0))
+            raise
         if offer.leg is not self._leg:
             await self._replace(offer.leg)
         self._settle(event, "accepted")
@@ -423,7 +429,7 @@ class BotCall:
         result = await asyncio.wait_for(offer.settled, _SETTLING)
         if result != "accepted":
             self.end(result)
-            raise CallOver(result)
+            raise CallOver(self.end_reason or result)
 
     # --- Connections ------------------------------------------------------------------------------------
 
@@ -502,7 +508,7 @@ class BotCall:
         if not self._client.has_api_key or session is None:
             return
         devices = await self._client.people(session.username)
-        if not any(each.id != session.id for each in devices):
+        if not any(each.id != session.id and not each.away for each in devices):
             raise SbeError(f"{session.username} has no other device to move the call to.")
 
     async def _unless_over(self, doing: Awaitable[object]) -> None:
