@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from pytest_django import Settings
 
 from conferences import exceptions
-from conferences.machine import TABLE, ConferenceState, ModificationState, ParticipantState, State
-from conferences.models import Conference, Modification, Participant
+from conferences.machine import TABLE, ConferenceState, KnockState, ModificationState, ParticipantState, State
+from conferences.models import Conference, Knock, Modification, Participant
 from conferences.operations.deadlines import settle_due
 from conferences.operations.locking import lock
 from events import exceptions as general
@@ -76,7 +76,7 @@ class Clients(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         type(self).sequences += 1
-        for model in (Event, Modification, Participant, Conference):
+        for model in (Event, Knock, Modification, Participant, Conference):
             model._default_manager.all().delete()
         Session.objects.update(
             state="active", last_seq=0, ended_at=None, expires_at=timezone.now() + timedelta(hours=1)
@@ -347,6 +347,8 @@ class Clients(RuleBasedStateMachine):
             return
         if "conference" in wire:
             view = self.views[key] = wire["conference"]
+        if event.type == "lock-changed":
+            view["locked"] = wire["locked"]
         if "participant" in wire:
             stated = wire["participant"]
             participant = self.participant_in(view, stated)
@@ -387,6 +389,7 @@ class Clients(RuleBasedStateMachine):
                 fresh = self.devices[self.number_of(session)].get(conference)
                 assert fresh["state"] == view["state"]
                 assert essential(fresh) == essential(view)
+                assert fresh["locked"] == view["locked"]
                 break
 
 
@@ -490,6 +493,32 @@ class Gatherings(Clients):
             self.views[device.id, conference] = device.get(conference)
         self.check(device, response, {204})
 
+    @rule(number=MEMBERS, choice=CHOICES, locked=st.booleans())
+    def lock(self, number: int, choice: int, locked: bool) -> None:
+        """Lock or unlock a conference."""
+        device, conference = self.devices[number], self.pick(choice)
+        response = device.request("PUT", f"/mediaConferences/{conference}/lock", {"locked": locked})
+        if response.status_code == 204 and (device.id, conference) in self.views:
+            self.views[device.id, conference]["locked"] = locked
+        self.check(device, response, {204})
+
+    @rule(number=NUMBERS, choice=CHOICES)
+    def knock(self, number: int, choice: int) -> None:
+        """Knock at a conference. A tenth of the knocks is withdrawn."""
+        device, conference = self.devices[number], self.pick(choice)
+        response = device.request("POST", f"/mediaConferences/{conference}/knocks")
+        if response.status_code == 201 and choice % 10 == 0:
+            self.check(device, device.request("DELETE", response["location"]), {204})
+        if response.status_code != 429:
+            self.check(device, response, {201})
+
+    @precondition(lambda self: Knock.objects.pending().exists())
+    @rule(number=MEMBERS, admit=st.booleans())
+    def answer_knock(self, number: int, admit: bool) -> None:
+        knock = Knock.objects.pending().latest("created_at")
+        device, path = self.devices[number], f"/mediaConferences/{knock.conference_id}/knocks/{knock.pk}"
+        self.check(device, device.request("PUT", path, {"admit": admit}), {204})
+
     @rule(works=st.booleans(), refuses=st.booleans())
     def focus(self, works: bool, refuses: bool) -> None:
         """Switch the node between working and waiting, and between answering and refusing offers."""
@@ -569,9 +598,12 @@ class Gatherings(Clients):
             ]
             joined = [participant.session_id for participant in present if participant.is_joined]
             assert len(set(joined)) == len(joined)
+            knocks = Knock.objects.filter(conference=row)
             if row.state == ConferenceState.SESSION_TERMINATED:
                 assert not present
+                assert not knocks.pending().exists()
             else:
+                assert row.locked or not knocks.filter(state=KnockState.WAITING).exists()
                 assert [participant.role for participant in present].count("host") == 1
                 assert len(present) >= (1 if row.access == "open" else 2)
             if self.node.works:

@@ -1,6 +1,7 @@
 """The host hands its role over to another participant."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.support.actions import CALL_HOLD
 from tests.support.devices import Device, open_call
 from tests.support.focus import ScriptedNode
 from tests.support.meeting import SCRIPTED, Meeting, put
+from tests.support.quotas import at_once
 from tests.support.refusals import all_rows, refused
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
@@ -127,6 +129,13 @@ class TestHandingOver:
         before = all_rows()
         assert make_host(trio, alice, alice).status_code == 204
         assert all_rows() == before
+
+
+@pytest.mark.any_engine
+def test_one_of_two_simultaneous_hand_overs_counts(trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:
+    statuses = at_once([partial(make_host, trio, alice, successor) for successor in (bob, carol)])
+    assert sorted(statuses) == [204, 403]
+    assert sorted(roles(trio).values()) == ["guest", "guest", "host"]
 
 
 class TestRefusals:

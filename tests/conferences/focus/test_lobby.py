@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.actions import CALL_HOLD
 from tests.support.clock import Clock
 from tests.support.devices import Call, Device, open_call
 from tests.support.meeting import Meeting, put, started
+from tests.support.quotas import at_once
 from tests.support.refusals import all_rows, problem, refused
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
@@ -274,6 +276,16 @@ class TestKnocking:
         assert state_of(made) == "knock-withdrawn"
         assert Session.objects.get(pk=dave.id).leaving_since is None
 
+    def test_a_knock_ends_with_a_session_that_stays_away(self, locked: Meeting, alice: Device, dave: Device) -> None:
+        made = knocked(locked, dave)
+        alice.news()
+        now = timezone.now()
+        Session.objects.filter(pk=dave.id).update(away_until=now)
+        for _ in range(2):
+            settle_due(now=now)
+        assert alice.news_types() == ["knock-withdrawn"]
+        assert state_of(made) == "knock-withdrawn"
+
     def test_a_knock_ends_when_its_session_was_invited_and_joins(
         self, locked: Meeting, alice: Device, dave: Device
     ) -> None:
@@ -429,6 +441,18 @@ class TestBounds:
         settings.KNOCKS_PER_CONFERENCE = 3
         answer(locked, alice, first, admit=True)
         assert knock(locked, strangers[2]).status_code == 201
+
+    @pytest.mark.any_engine
+    def test_simultaneous_knocks_do_not_exceed_the_bounds(self, locked: Meeting, settings: Settings) -> None:
+        settings.KNOCKS_PER_CONFERENCE = 3
+        strangers = [Device.register(f"stranger {number}") for number in range(8)]
+        assert at_once([partial(knock, locked, stranger) for stranger in strangers]).count(201) == 3
+        assert Knock.objects.count() == 3
+
+    @pytest.mark.any_engine
+    def test_simultaneous_knocks_of_one_session_are_one_knock(self, locked: Meeting, dave: Device) -> None:
+        assert at_once(4 * [partial(knock, locked, dave)]) == [201] * 4
+        assert Knock.objects.count() == 1
 
     def test_the_pause_after_a_denial_grows(
         self, locked: Meeting, alice: Device, dave: Device, settings: Settings
