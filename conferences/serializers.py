@@ -132,3 +132,9 @@ class MuteSerializer(serializers.Serializer[Any]):
 
     audio = StrictBooleanField(default=None)
     video = StrictBooleanField(default=None)
+
+
+class HandSerializer(serializers.Serializer[Any]):
+    """`PUT /mediaConferences/{confId}/participants/{id}/hand`."""
+
+    raised = StrictBooleanField()

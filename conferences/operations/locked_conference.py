@@ -278,6 +278,8 @@ class LockedConference:
             raise this error.
         """
         self.conference.state = decide(ConferenceState(self.conference.state), action)
+        if self.conference.state == ConferenceState.SESSION_OPEN:
+            self.conference.opened_at = self.conference.opened_at or self.now
 
     def advance_participant(self, participant: Participant, action: Action) -> None:
         """Take a participant, and its move, through a transition."""
@@ -302,6 +304,7 @@ class LockedConference:
         """Record that a participant leaves, and why."""
         self.advance_participant(participant, Action.LEAVE)
         participant.left_reason, participant.left_at = reason, self.now
+        participant.hand_raised_at = None
         self._unlist_oldest()
 
     def record_end(self, reason: LeftReason) -> None:
@@ -414,7 +417,7 @@ class LockedConference:
     def write(self) -> None:
         """Write all changes, but do not append the queued events."""
         self.conference.version += 1
-        statements.update([self.conference], {"state", "ended_at", "ended_reason", "version", "unlisted"})
+        statements.update([self.conference], {"state", "opened_at", "ended_at", "ended_reason", "version", "unlisted"})
         self._save_participants()
         statements.insert(self.stays)
         self._save_modifications()
@@ -471,8 +474,8 @@ def _involves_focus(modification: Modification) -> bool:
 # The columns of a participant that operations change.
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
-    "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
-    "listed",
+    "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "hand_raised_at", "sdp_origin",
+    "ice_ufrag", "directions", "listed",
 )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ EVERY_ADDRESS = [
     ("POST", "/mediaConferences/{conference}/participants"),
     ("DELETE", "/mediaConferences/{conference}/participants/{participant}"),
     ("PUT", "/mediaConferences/{conference}/participants/{participant}/mute"),
+    ("PUT", "/mediaConferences/{conference}/participants/{participant}/hand"),
 ]
 
 

@@ -138,6 +138,13 @@
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
+ * @typedef {object} ParticipantHand A participant has raised its hand (`handRaisedAt` is an instant), or its hand was lowered (null).
+ * @property {"participant-hand"} type
+ * @property {string} confId
+ * @property {number} seq
+ * @property {string} at
+ * @property {Participant} participant The participant when the event was written.
+ *
  * @typedef {object} ParticipantLeft A participant has left.
  * @property {"participant-left"} type
  * @property {string} confId
@@ -176,7 +183,7 @@
  * @property {"gap"} type
  * @property {number} oldest The `seq` of the next event.
  *
- * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantLeft | MoveExpired | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
+ * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantHand | ParticipantLeft | MoveExpired | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
  */
 
 export {};
