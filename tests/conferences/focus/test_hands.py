@@ -27,7 +27,8 @@ class TestHands:
     ) -> None:
         assert self.move(trio, bob, bob, True).status_code == 204
         assert bob.news() == []
-        assert (at := trio.participant(bob).hand_raised_at) is not None
+        at = trio.participant(bob).hand_raised_at
+        assert at is not None
         raised_at = instant(at)
         for device in (alice, carol):
             (hand,) = device.news()
@@ -91,7 +92,8 @@ def test_a_conference_remembers_when_it_was_first_answered(alice: Device, bob: D
     conference = alice.gather("bob", "carol").json()["id"]
     assert alice.get(conference)["openedAt"] is None
     bob.join(conference)
-    assert (joined_at := Participant.objects.get(conference=conference, username="bob").joined_at) is not None
+    joined_at = Participant.objects.get(conference=conference, username="bob").joined_at
+    assert joined_at is not None
     assert alice.get(conference)["openedAt"] == instant(joined_at)
     carol.join(conference)
     assert carol.get(conference)["openedAt"] == instant(joined_at)
