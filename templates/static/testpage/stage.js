@@ -57,6 +57,7 @@ export class Stage {
     const level = lossPercent > 8 || (rttMs ?? 0) > 500 ? 1 : lossPercent > 2 || (rttMs ?? 0) > 250 ? 2 : 3;
     byId("quality-bars").dataset.level = String(level);
     setText(byId("quality-text"), bitrateWords(quality.receivedBps));
+    byId("tag-quality").title = `Receiving ${bitrateWords(quality.receivedBps)}. Show the connection’s quality.`;
     this.draw();
   }
 
@@ -89,7 +90,9 @@ export class Stage {
     showTracks(this.#local, [shownLocal]);
     byId("self").hidden = shownLocal === null || this.tiles.holdsSelf;
     byId("self").dataset.source = media.screen ? "screen" : "camera";
-    setText(byId("self-label"), media.screen ? "Your screen" : media.paused ? "Paused" : "You");
+    setText(byId("self-label"), media.screen ? "Your screen" : media.paused ? "On hold" : "You");
+    byId("self").dataset.paused = String(media.paused);
+    byId("self").dataset.speaking = String(!media.muted && call.me !== null && call.me.id === call.speaker);
 
     const name = nameOf(call);
     byId("placeholder").hidden = picture !== "none" || call.hasFocus;
