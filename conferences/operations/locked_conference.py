@@ -474,8 +474,8 @@ def _involves_focus(modification: Modification) -> bool:
 # The columns of a participant that operations change.
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
-    "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "hand_raised_at", "sdp_origin",
-    "ice_ufrag", "directions", "listed",
+    "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "hand_raised_at", "sdp_origin", "ice_ufrag",
+    "directions", "sends", "listed",
 )  # fmt: skip
 
 

@@ -28,6 +28,8 @@
  * @property {string | null} [handRaisedAt] when the participant raised its hand; null while the hand is down
  * @property {string | null} leftReason
  *
+ * @typedef {{audio: boolean, video: boolean, screen: boolean}} SentMedia
+ *
  * @typedef {object} WireModification
  * @property {string} modId
  * @property {string} kind

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("conferences", "0016_list_present_participants"),
+        ("conferences", "0017_sends"),
     ]
 
     operations = [
