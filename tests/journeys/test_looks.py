@@ -281,7 +281,7 @@ async def test_a_call_from_its_ringing_to_its_end_is_calm(visit: Visit) -> None:
         assert covered == [], f"at {width} px"
 
     await bob.press("btn-hangup")
-    await alice.sees_the_end("Call ended", "bob-calm hung up.")
+    await alice.sees_the_end("Call ended", "Everyone else has left.")
     await expect(alice.part("toast")).to_have_count(0)
     await inspector.look("the end", alice, widths=PHONE)
     assert inspector.found == [], "\n".join(inspector.found)

@@ -185,6 +185,7 @@ export class Stage {
       const words = endedWords(call.endReason, endedBy(call), {
         wasOpen: call.openedAt !== null,
         together: wasTogether(call),
+        hosted: call.me?.role === "host",
       });
       setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : ""].filter(Boolean).join(" "));
       byId("ended-again").hidden =

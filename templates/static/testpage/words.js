@@ -84,17 +84,18 @@ export function channelWords(state) {
 }
 
 /**
- * Say why a call ended. `wasOpen`: it had been answered. `together`: it had more than two participants.
+ * Say why a call ended. `wasOpen`: it had been answered. `together`: it had more than two participants. `hosted`: this
+ * side was the host.
  *
  * @param {string} reason
  * @param {string} name of the other side
- * @param {{wasOpen: boolean, together: boolean}} options
+ * @param {{wasOpen: boolean, together: boolean, hosted?: boolean}} options
  */
-export function endedWords(reason, name, { wasOpen, together }) {
+export function endedWords(reason, name, { wasOpen, together, hosted = false }) {
   /** @type {Record<string, string>} */
   const words = {
     "here": wasOpen ? "" : "You hung up before the call was answered.",
-    "hung-up": together ? `${name} ended the conference.` : `${name} hung up.`,
+    "hung-up": !together ? `${name} hung up.` : hosted ? "Everyone else has left." : `${name} ended the conference.`,
     "ended-by-support": "The support desk ended the call.",
     // In a call that was open, these two reasons mean a failed move: no other device accepted the call.
     "declined": wasOpen ? `${name} declined on the other device.` : `${name} declined.`,
