@@ -214,6 +214,17 @@ test("a microphone that the host muted is muted here, once", async () => {
   assert.deepEqual(notices, ["muted-by-host"]);
 });
 
+test("a call tells who ended it, which is not somebody who left earlier", async () => {
+  const desk = await Desk.inCall();
+  const left = { state: /** @type {const} */ ("left"), leftReason: "hung-up" };
+  const earlier = participant({ id: "carol", role: "host", ...left });
+  const host = { ...desk.me, state: /** @type {const} */ ("left"), leftReason: "conference-ended" };
+  const bob = { ...desk.bob, ...left };
+  const after = conference({ state: "session-terminated", participants: [earlier, host, bob] });
+  await desk.hear({ type: "session-terminated", reason: "hung-up", conference: after });
+  assert.equal(desk.call.endedBy?.username, "bob");
+});
+
 // ── hands and the clock ───────────────────────────────────────────────────
 
 test("a hand is raised and lowered at the enabler, and keeps its turn", async () => {

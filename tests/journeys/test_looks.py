@@ -188,8 +188,9 @@ async def test_conferences_fit_and_are_readable(visit: Visit) -> None:
     await look("a screen in front", bob)
 
     erin = await come(visit, "erin-many", query="&join=0")
-    await expect(erin.part("join")).to_be_visible()
+    await expect(erin.part("preview-video")).to_be_visible()
     await look("followed a link", erin)
+    await erin.press("preview-back")
     await erin.press("open-start")
     await expect(erin.part("open-link")).to_have_value(re.compile("join=."))
     await look("alone in an open conference", erin)
@@ -281,7 +282,7 @@ async def test_a_call_from_its_ringing_to_its_end_is_calm(visit: Visit) -> None:
         assert covered == [], f"at {width} px"
 
     await bob.press("btn-hangup")
-    await alice.sees_the_end("Call ended", "Everyone else has left.")
+    await alice.sees_the_end("Call ended", "bob-calm left. Nobody else is here.")
     await expect(alice.part("toast")).to_have_count(0)
     await inspector.look("the end", alice, widths=PHONE)
     assert inspector.found == [], "\n".join(inspector.found)

@@ -64,6 +64,8 @@ export class Call extends Emitter {
   #isContinued = false;
   /** Why the call ended: the reason that the enabler reported, or `here` if this side ended it. */
   endReason = "";
+  /** The participant who ended the call, if the enabler reported one. @type {Participant | null} */
+  endedBy = null;
   /** @type {Topology} */
   topology = "peer";
   /** The addresses that this side called: usernames, or numbers as `tel:`. @type {string[]} */
@@ -506,7 +508,9 @@ export class Call extends Emitter {
    */
   async handle(event) {
     if (this.#phase === "ended") return;
+    const before = this.others;
     if ("conference" in event) this.#learn(event.conference);
+    if (event.type === "session-terminated") this.endedBy = this.#whoEnded(before);
     if ("participant" in event && typeof event.participant === "object") this.#learnParticipant(event.participant);
     try {
       await this.#apply(event);
@@ -550,6 +554,16 @@ export class Call extends Emitter {
         this.#end(event.reason);
         break;
     }
+  }
+
+  /**
+   * Return the participant whose leaving ended the conference: all who were present left with it.
+   *
+   * @param {RemoteParticipant[]} present the other participants until then
+   */
+  #whoEnded(present) {
+    const left = present.map(({ id }) => this.#roster.find(id));
+    return left.find((participant) => participant?.leftReason && participant.leftReason !== "conference-ended") ?? null;
   }
 
   /** Read the conference from the enabler again, after events were lost or an answer never arrived. */
@@ -644,6 +658,7 @@ export class Call extends Emitter {
     if (this.#phase === "ended") return;
     this.#phase = "open";
     this.openedAt ??= this.#beganAt();
+    this.#catchUp();
     this.#recovery.reconcileSoon();
     this.emit("change", null);
   }
@@ -656,6 +671,20 @@ export class Call extends Emitter {
     const now = new Date();
     const openedAt = this.#isContinued && this.conference?.openedAt;
     return openedAt ? new Date(Math.min(Date.parse(openedAt), now.getTime())) : now;
+  }
+
+  /** Inform the others of what was switched off before the call opened. */
+  #catchUp() {
+    this.#sending.catchUp();
+    if (this.around.media.muted && this.me?.muted.audio === false) void this.#muteQuietly();
+  }
+
+  async #muteQuietly() {
+    try {
+      await this.mute({ audio: true });
+    } catch (error) {
+      if (!(error instanceof CallOver)) this.emit("notice", { code: "failed", error });
+    }
   }
 
   /** Another device of this user is about to take over the call. @param {string | undefined} ringsUntil */

@@ -6,10 +6,13 @@ import { byId } from "./dom.js";
 import { EndScreen } from "./end-screen.js";
 import { InviteDialog } from "./invite-dialog.js";
 import { JoinLink } from "./join-link.js";
+import { LeaveDialog, canGoOn } from "./leave-dialog.js";
 import { ModificationDialog } from "./modification-dialog.js";
 import { MoveDialog } from "./move-dialog.js";
 import { People } from "./people.js";
 import { PeoplePanel } from "./people-panel.js";
+import { Presenting } from "./presenting.js";
+import { Preview } from "./preview.js";
 import { QualityChart } from "./quality.js";
 import { Registration } from "./registration.js";
 import { RingDialog } from "./ring.js";
@@ -30,7 +33,8 @@ import { noticeWords } from "./words.js";
 
 const { enablerUrl = location.origin, devServerUrl = "/dev" } = document.body.dataset;
 const client = new SbeClient({ devServer: new URL(devServerUrl, location.href).href, enabler: enablerUrl });
-const link = new JoinLink();
+const link = new JoinLink({ registered: client.remembered !== null });
+document.body.toggleAttribute("data-guest", link.isGuest);
 const actions = new Actions(client, link, { onStart: () => people.clear(), onDone: draw });
 const registration = new Registration(client, (error) => actions.complain(error));
 const view = new View(client, link, () => void lookAround());
@@ -40,11 +44,25 @@ const chat = new ChatDrawer({
   onUnseen: (name) => announce(`${name} wrote in the chat`),
 });
 const menu = new TileMenu((deed, { participant }) => actions.manage(deed, participant));
-const stage = new Stage(client, menu);
+const stage = new Stage(client, menu, link);
+const presenting = new Presenting(client);
+const preview = new Preview(client, link, {
+  onJoin: (guest) => actions.joinLinked(guest).finally(draw),
+  onTrouble: (error) => actions.complain(error),
+  onBack: () => {
+    link.forget();
+    draw();
+  },
+});
+const leaveDialog = new LeaveDialog({
+  onLeave: (successor) => void actions.attempt(() => actions.leave(successor)),
+  onEnd: () => actions.begin((call) => call.hangUp()),
+});
 const quality = new QualityChart((reading) => stage.onQuality(reading));
 const invite = new InviteDialog(client, {
   onInvite: (to) => actions.attempt(() => actions.call.inviteMore(to)),
   onCopy: (text) => actions.copy(text),
+  isGuest: link.isGuest,
 });
 const peoplePanel = new PeoplePanel(client.media, {
   begin: (change) => actions.begin(change),
@@ -74,6 +92,11 @@ new Settings(client, {
 });
 connectControls(client, actions, {
   onMove: () => moveDialog.open(),
+  onHangUp: () => {
+    const call = client.currentCall;
+    if (call && canGoOn(call)) leaveDialog.open();
+    else actions.begin((call) => call.hangUp());
+  },
   onQuality: () => timeline.open(),
   onPressed: draw,
 });
@@ -106,6 +129,8 @@ function draw() {
   const { inCall } = actions;
   view.drawHead(loaded);
   stage.draw();
+  presenting.draw(call);
+  leaveDialog.draw(inCall ? call : null);
   chat.draw(call);
   peoplePanel.draw(call);
   endScreen.draw(call, client.session !== null);
@@ -115,6 +140,7 @@ function draw() {
   modificationDialog.show(call);
   moveDialog.show(inCall);
   ring.show(client.invitations, inCall);
+  preview.draw(document.body.dataset.view === "preview");
   view.drawFoot();
 }
 
