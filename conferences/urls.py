@@ -3,7 +3,8 @@
 from django.urls import path
 
 from conferences.views.conferences import ConferencesView, ConferenceView
-from conferences.views.participants import HandView, MuteView, ParticipantsView, ParticipantView
+from conferences.views.hands import HandView
+from conferences.views.participants import MuteView, ParticipantsView, ParticipantView
 from conferences.views.sessions import SessionsView, SessionView
 
 urlpatterns = [
@@ -22,13 +23,13 @@ urlpatterns = [
         name="participant",
     ),
     path(
-        "mediaConferences/<str:conference_id>/participants/<str:participant_id>/mute",
-        MuteView.as_view(),
-        name="mute",
-    ),
-    path(
         "mediaConferences/<str:conference_id>/participants/<str:participant_id>/hand",
         HandView.as_view(),
         name="hand",
+    ),
+    path(
+        "mediaConferences/<str:conference_id>/participants/<str:participant_id>/mute",
+        MuteView.as_view(),
+        name="mute",
     ),
 ]

@@ -1,4 +1,4 @@
-"""`/mediaConferences/{confId}/participants`: invite, remove and mute participants, and raise hands."""
+"""`/mediaConferences/{confId}/participants`: invite, remove and mute participants."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -8,7 +8,7 @@ from conferences import schema, wire
 from conferences.idempotency import Change, idempotent
 from conferences.operations import hosting
 from conferences.operations.locking import etag
-from conferences.serializers import HandSerializer, InvitationSerializer, MuteSerializer
+from conferences.serializers import InvitationSerializer, MuteSerializer
 from conferences.views.base import EnablerView, parse
 from events import clock
 
@@ -82,30 +82,3 @@ class MuteView(EnablerView):
             return Response(status=204)
 
         return mute
-
-
-class HandView(EnablerView):
-    """`/mediaConferences/{confId}/participants/{id}/hand`: raise and lower a hand."""
-
-    @extend_schema(
-        request=HandSerializer,
-        parameters=[schema.IDEMPOTENCY_HEADER, schema.IF_MATCH_HEADER],
-        responses={204: None, **schema.REFUSALS},
-    )
-    @idempotent
-    def put(self, request: Request, conference_id: str, participant_id: str) -> Change:
-        """Raise or lower your own hand, or lower another participant's hand (only the host may do so)."""
-        data = parse(HandSerializer, request)
-
-        def move_hand() -> Response:
-            hosting.raise_hand(
-                session=self.session,
-                conference_id=conference_id,
-                participant_id=participant_id,
-                raised=data["raised"],
-                now=clock.now(),
-                if_match=request.headers.get("if-match"),
-            )
-            return Response(status=204)
-
-        return move_hand

@@ -470,19 +470,19 @@ class Gatherings(Clients):
     def come_in(self, number: int, choice: int) -> None:
         self.answer_in(number, self.pick(choice), self.sdp(number, "offer", "sendrecv"))
 
-    @rule(number=NUMBERS, choice=CHOICES, audio=st.booleans())
-    def mute(self, number: int, choice: int, audio: bool) -> None:
-        device, conference = self.devices[number], self.pick(choice)
-        participants = self.participants_of(conference)
-        path = f"/mediaConferences/{conference}/participants/{participants[choice % len(participants)]}/mute"
-        self.check(device, device.request("PUT", path, {"audio": audio}), {204})
-
     @rule(number=NUMBERS, choice=CHOICES, raised=st.booleans())
     def raise_hand(self, number: int, choice: int, raised: bool) -> None:
         device, conference = self.devices[number], self.pick(choice)
         participants = self.participants_of(conference)
         path = f"/mediaConferences/{conference}/participants/{participants[choice % len(participants)]}/hand"
         self.check(device, device.request("PUT", path, {"raised": raised}), {204})
+
+    @rule(number=NUMBERS, choice=CHOICES, audio=st.booleans())
+    def mute(self, number: int, choice: int, audio: bool) -> None:
+        device, conference = self.devices[number], self.pick(choice)
+        participants = self.participants_of(conference)
+        path = f"/mediaConferences/{conference}/participants/{participants[choice % len(participants)]}/mute"
+        self.check(device, device.request("PUT", path, {"audio": audio}), {204})
 
     @rule(works=st.booleans(), refuses=st.booleans())
     def focus(self, works: bool, refuses: bool) -> None:

@@ -33,8 +33,8 @@ EVERY_ADDRESS = [
     ("DELETE", "/mediaConferences/{conference}"),
     ("POST", "/mediaConferences/{conference}/participants"),
     ("DELETE", "/mediaConferences/{conference}/participants/{participant}"),
-    ("PUT", "/mediaConferences/{conference}/participants/{participant}/mute"),
     ("PUT", "/mediaConferences/{conference}/participants/{participant}/hand"),
+    ("PUT", "/mediaConferences/{conference}/participants/{participant}/mute"),
 ]
 
 
