@@ -7,6 +7,7 @@ import { EndScreen } from "./end-screen.js";
 import { InviteDialog } from "./invite-dialog.js";
 import { JoinLink } from "./join-link.js";
 import { LeaveDialog, canGoOn } from "./leave-dialog.js";
+import { MissedCalls } from "./missed-calls.js";
 import { ModificationDialog } from "./modification-dialog.js";
 import { MoveDialog } from "./move-dialog.js";
 import { People } from "./people.js";
@@ -37,7 +38,7 @@ const link = new JoinLink({ registered: client.remembered !== null });
 document.body.toggleAttribute("data-guest", link.isGuest);
 const actions = new Actions(client, link, { onStart: () => people.clear(), onDone: draw });
 const registration = new Registration(client, (error) => actions.complain(error));
-const view = new View(client, link, () => void lookAround());
+const view = new View(client, link, () => void Promise.all([lookAround(), missed.look()]));
 
 const timeline = new Timeline();
 const chat = new ChatDrawer({
@@ -73,6 +74,7 @@ const peoplePanel = new PeoplePanel(client.media, {
 });
 const endScreen = new EndScreen((send) => void actions.attempt(send));
 const people = new People((to, options) => void actions.attempt(() => actions.start(to, options)));
+const missed = new MissedCalls(client, (to) => void actions.attempt(() => actions.start(to, { video: false })));
 const ring = new RingDialog({
   onAccept: (invitation, options) => void actions.attempt(() => actions.accept(invitation, options)),
   onDecline: ({ confId }) => void actions.attempt(() => client.decline(confId)),
@@ -167,6 +169,7 @@ function isSaidByTheEnd({ code }) {
 
 client.on("session", () => {
   draw();
+  void missed.look();
   drawChannel();
 });
 client.on("channel", drawChannel);
@@ -176,6 +179,7 @@ client.on("invitations", draw);
 client.on("chat", draw);
 client.on("trace", (trace) => timeline.add(trace));
 client.on("notice", (notice) => {
+  if (notice.code === "invitation-cancelled") void missed.look();
   if (isSaidByTheEnd(notice)) return;
   const words = noticeWords(notice, client.currentCall ? nameOf(client.currentCall) : "The other side");
   if (words) toast(words.text, words);

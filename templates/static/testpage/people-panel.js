@@ -255,9 +255,10 @@ export function rowsOf({ me, others }, media = {}) {
   return [...raised, ...rows.filter(({ at }) => at === null)].map(({ row }) => row);
 }
 
-/** @param {{state: string, interrupted: boolean, weak: boolean}} participant */
-function stateWords({ state, interrupted, weak }) {
-  if (state === "invited") return "Ringing…";
+/** @param {{state: string, interrupted: boolean, weak: boolean, away?: boolean, unreachable?: boolean}} participant */
+function stateWords({ state, interrupted, weak, away, unreachable }) {
+  if (state === "invited") return unreachable ? "Not here at the moment" : "Ringing…";
+  if (away) return "Closed or is reloading the page";
   if (state === "on-hold") return "On hold";
   if (state === "moving") return "Moving to another device";
   return interrupted ? "Connection interrupted" : weak ? "Weak connection" : "";

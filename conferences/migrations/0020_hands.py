@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("conferences", "0017_sends"),
+        ("conferences", "0019_missed"),
     ]
 
     operations = [
