@@ -176,7 +176,11 @@ async def test_conferences_fit_and_are_readable(visit: Visit) -> None:
     )
     await expect(alice.part("chat-message")).to_be_visible()
     await look("chat", alice)
-    await alice.press("chat-close")
+    await bob.press("btn-hand")
+    await expect(tile(alice, bob)).to_have_attribute("data-hand", "true")
+    await alice.press("btn-people")
+    await look("people", alice)
+    await alice.press("people-panel-close")
     await alice.press("btn-invite")
     await look("inviting", alice)
     await alice.press("invite-close")
@@ -194,7 +198,7 @@ async def test_conferences_fit_and_are_readable(visit: Visit) -> None:
     await erin.press("open-start")
     await expect(erin.part("open-link")).to_have_value(re.compile("join=."))
     await look("alone in an open conference", erin)
-    assert len(inspector.seen) == 17
+    assert len(inspector.seen) == 18
     assert inspector.found == [], "\n".join(inspector.found)
 
 
