@@ -214,15 +214,17 @@ test("a microphone that the host muted is muted here, once", async () => {
   assert.deepEqual(notices, ["muted-by-host"]);
 });
 
-test("a call tells who ended it, which is not somebody who left earlier", async () => {
+test("a call tells who ended it: neither who left earlier, nor who left because of the end", async () => {
   const desk = await Desk.inCall();
   const left = { state: /** @type {const} */ ("left"), leftReason: "hung-up" };
-  const earlier = participant({ id: "carol", role: "host", ...left });
-  const host = { ...desk.me, state: /** @type {const} */ ("left"), leftReason: "conference-ended" };
-  const bob = { ...desk.bob, ...left };
-  const after = conference({ state: "session-terminated", participants: [earlier, host, bob] });
+  const over = { ...left, leftReason: "conference-ended" };
+  const earlier = participant({ id: "dave", role: "host", ...left });
+  const carol = participant({ id: "carol" });
+  await desk.hear({ type: "participant-joined", participant: carol });
+  const participants = [earlier, { ...desk.me, ...over }, { ...desk.bob, ...over }, { ...carol, ...left }];
+  const after = conference({ state: "session-terminated", participants });
   await desk.hear({ type: "session-terminated", reason: "hung-up", conference: after });
-  assert.equal(desk.call.endedBy?.username, "bob");
+  assert.equal(desk.call.endedBy?.username, "carol");
 });
 
 // ── hands and the clock ───────────────────────────────────────────────────

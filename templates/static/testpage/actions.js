@@ -1,5 +1,4 @@
 import { CallOver, Refusal, SbeError } from "../sbe/sbe-client.js";
-import { guestNamed } from "./join-link.js";
 import { openMedia } from "./media-access.js";
 import { preferences } from "./preferences.js";
 import { guessDevice } from "./registration.js";
@@ -116,7 +115,7 @@ export class Actions {
   }
 
   /**
-   * Join the conference of the link with the devices that are open now.
+   * Join the conference of the link with the devices that are open now. If it is locked, ask the host to be let in.
    *
    * @param {string | null} guest the name of a guest; null for a registered user
    */
@@ -124,12 +123,14 @@ export class Actions {
     const { client, link } = this;
     const { confId } = link;
     if (confId === null) return;
-    if (guest !== null) await this.#registerGuest(guestNamed(guest));
+    if (guest !== null) await this.#registerGuest(link.guestNamed(guest));
     if (client.rejoinable) return client.rejoin();
     try {
       await this.#orNoCall(() => client.join(confId));
       this.link.forget();
     } catch (error) {
+      // The host has locked the conference. Ask to be let in.
+      if (error instanceof Refusal && error.code === "locked") return client.knock(confId);
       // The conference has ended, or never existed, so another attempt would fail too.
       if (error instanceof Refusal && error.status === 404) this.link.forget();
       throw error;
@@ -138,11 +139,10 @@ export class Actions {
 
   /** @param {string} username */
   async #registerGuest(username) {
-    const { client, link } = this;
+    const { client } = this;
     if (client.session?.username === username) return;
     if (client.session !== null) await client.unregister();
     await client.register({ username, device: guessDevice() });
-    link.rememberGuest();
   }
 
   /** Leave the conference, which goes on with another host. @param {string} successor the participant ID of that host */

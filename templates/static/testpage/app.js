@@ -34,7 +34,7 @@ import { noticeWords } from "./words.js";
 
 const { enablerUrl = location.origin, devServerUrl = "/dev" } = document.body.dataset;
 const client = new SbeClient({ devServer: new URL(devServerUrl, location.href).href, enabler: enablerUrl });
-const link = new JoinLink({ registered: client.remembered !== null });
+const link = new JoinLink(client.remembered?.username ?? null);
 document.body.toggleAttribute("data-guest", link.isGuest);
 const actions = new Actions(client, link, { onStart: () => people.clear(), onDone: draw });
 const registration = new Registration(client, (error) => actions.complain(error));
@@ -169,7 +169,7 @@ function isSaidByTheEnd({ code }) {
 
 client.on("session", () => {
   draw();
-  void missed.look();
+  if (!link.isGuest) void missed.look();
   drawChannel();
 });
 client.on("channel", drawChannel);
@@ -179,7 +179,7 @@ client.on("invitations", draw);
 client.on("chat", draw);
 client.on("trace", (trace) => timeline.add(trace));
 client.on("notice", (notice) => {
-  if (notice.code === "invitation-cancelled") void missed.look();
+  if (notice.code === "invitation-cancelled" && !link.isGuest) void missed.look();
   if (isSaidByTheEnd(notice)) return;
   const words = noticeWords(notice, client.currentCall ? nameOf(client.currentCall) : "The other side");
   if (words) toast(words.text, words);

@@ -1,9 +1,6 @@
 import { byId, setText } from "./dom.js";
 
-/**
- * @typedef {import("../sbe/call.js").Call} Call
- * @typedef {{stars: number, comment?: string}} Rating
- */
+/** @typedef {import("../sbe/call.js").Call} Call */
 
 /** Asks how a call was, after its end. A rating that was chosen but not sent is sent when the user goes on. */
 export class EndScreen {
@@ -32,7 +29,7 @@ export class EndScreen {
       this.#form.reset();
       this.#drawMore();
     }
-    const asks = call !== null && call.state === "ended" && call.openedAt !== null && registered && "rate" in call;
+    const asks = call !== null && call.state === "ended" && call.openedAt !== null && registered;
     const rated = call !== null && this.#rated.has(call);
     this.#form.hidden = !asks || rated;
     byId("rating-thanks").hidden = !asks || !rated;
@@ -53,18 +50,13 @@ export class EndScreen {
     this.#rated.add(call);
     this.attempt(async () => {
       try {
-        await rateable(call).rate?.({ stars, ...(comment ? { comment } : {}) });
+        await call.rate({ stars, ...(comment ? { comment } : {}) });
       } catch (error) {
         this.#rated.delete(call);
         throw error;
       }
     });
   }
-}
-
-/** @param {Call} call @returns {{rate?: (rating: Rating) => Promise<unknown>}} */
-function rateable(call) {
-  return /** @type {{rate?: (rating: Rating) => Promise<unknown>}} */ (/** @type {unknown} */ (call));
 }
 
 const WORDS = ["", "Bad", "Poor", "Fair", "Good", "Great"];

@@ -1,5 +1,4 @@
-const GUEST = "sbe.guest";
-const SUFFIX = " (guest)";
+const OF_GUEST = / \(guest (\d+)\)$/;
 
 /**
  * The open conference that is named in the page's address, until this page has joined the conference.
@@ -12,19 +11,24 @@ export class JoinLink {
   /** @type {string | null} */
   confId = this.#query.get("join");
   isGuest = false;
+  #number;
 
-  /** @param {{registered: boolean}} tab whether this tab was registered before */
-  constructor({ registered }) {
-    this.isGuest = this.confId !== null && this.#query.get("user") === null && (!registered || wasGuest());
+  /** @param {string | null} username with which this tab was registered before */
+  constructor(username) {
+    const [, number] = OF_GUEST.exec(username ?? "") ?? [];
+    this.isGuest =
+      this.confId !== null && this.#query.get("user") === null && (username === null || number !== undefined);
+    this.#number = number ?? String(1000 + (crypto.getRandomValues(new Uint32Array(1))[0] % 9000));
   }
 
-  /** Store that this tab's registration is a guest's. */
-  rememberGuest() {
-    try {
-      sessionStorage.setItem(GUEST, "yes");
-    } catch {
-      // Storage may be forbidden. After a reload, the guest enters a name again.
-    }
+  /**
+   * Return the username of a guest. The number makes it differ from the name of every registered user and of every
+   * other guest. So nobody's calls ring at a guest who enters the same name, and guests see no calls of each other.
+   *
+   * @param {string} name
+   */
+  guestNamed(name) {
+    return `${name} (guest ${this.#number})`;
   }
 
   /** Remove the conference from the page's address. After a reload, the client finds it without the address. */
@@ -37,25 +41,7 @@ export class JoinLink {
   }
 }
 
-function wasGuest() {
-  try {
-    return sessionStorage.getItem(GUEST) !== null;
-  } catch {
-    return false;
-  }
-}
-
-/**
- * Return the username of a guest. It differs from the name of every registered user, so that the calls of a registered
- * user never ring at a guest who enters the same name.
- *
- * @param {string} name
- */
-export function guestNamed(name) {
-  return `${name}${SUFFIX}`;
-}
-
 /** Return the name that a guest entered. @param {string} username */
 export function nameOfGuest(username) {
-  return username.endsWith(SUFFIX) ? username.slice(0, -SUFFIX.length) : username;
+  return username.replace(OF_GUEST, "");
 }

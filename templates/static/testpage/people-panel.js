@@ -7,12 +7,6 @@ import { byId, deviceIcon, icon, initials, make, setIcon, setText, showChildren 
  *
  * @typedef {{id: string, username: string, device?: string | null}} Knock somebody who waits to be let in
  *
- * @typedef {object} Lobby what only the host's call of an open conference uses
- * @property {Knock[]} [knocks]
- * @property {(id: string) => Promise<unknown>} [admit]
- * @property {(id: string) => Promise<unknown>} [deny]
- * @property {(locked: boolean) => Promise<unknown>} [lock]
- *
  * @typedef {object} Row one participant, as the panel shows it
  * @property {string} id
  * @property {string} name
@@ -64,7 +58,7 @@ export class PeoplePanel {
     byId("people-invite").addEventListener("click", onInvite);
     this.#lock.addEventListener("change", () => {
       const { checked } = this.#lock;
-      begin(async (call) => lobbyOf(call).lock?.(checked));
+      begin((call) => call.lock(checked));
     });
   }
 
@@ -79,8 +73,8 @@ export class PeoplePanel {
     this.#drawRows(rowsOf(call, this.media));
     this.#drawKnocks(call);
     const isHost = call.me?.role === "host";
-    byId("people-lock").hidden = !isHost || call.conference?.access !== "open" || !lobbyOf(call).lock;
-    this.#lock.checked = Boolean(/** @type {{locked?: boolean} | null} */ (call.conference)?.locked);
+    byId("people-lock").hidden = !isHost || call.conference?.access !== "open";
+    this.#lock.checked = call.locked;
     byId("people-invite").hidden = !isHost;
   }
 
@@ -126,7 +120,7 @@ export class PeoplePanel {
 
   /** @param {Call} call */
   #drawKnocks(call) {
-    const knocks = lobbyOf(call).knocks ?? [];
+    const { knocks } = call;
     const waiting = new Set(knocks.map(({ id }) => id));
     for (const id of this.#knocks.keys()) if (!waiting.has(id)) this.#knocks.delete(id);
     for (const knock of knocks) {
@@ -155,8 +149,8 @@ export class PeoplePanel {
     });
     deny.append("Deny");
     admit.append("Admit");
-    deny.addEventListener("click", () => this.begin(async (call) => lobbyOf(call).deny?.(id)));
-    admit.addEventListener("click", () => this.begin(async (call) => lobbyOf(call).admit?.(id)));
+    deny.addEventListener("click", () => this.begin((call) => call.deny(id)));
+    admit.addEventListener("click", () => this.begin((call) => call.admit(id)));
     return make(
       "li",
       { "class": "attendee", "data-testid": `knock-${username}` },
@@ -262,11 +256,6 @@ function stateWords({ state, interrupted, weak, away, unreachable }) {
   if (state === "on-hold") return "On hold";
   if (state === "moving") return "Moving to another device";
   return interrupted ? "Connection interrupted" : weak ? "Weak connection" : "";
-}
-
-/** @param {Call} call @returns {Lobby} */
-function lobbyOf(call) {
-  return /** @type {Lobby} */ (/** @type {unknown} */ (call));
 }
 
 /** Whether hands make sense: two people in a call need none. @param {Call} call */

@@ -4,7 +4,7 @@ import { nameOfGuest } from "./join-link.js";
 import { LevelMeter } from "./level-meter.js";
 import { tryMedia } from "./media-access.js";
 import { prefer, preferences } from "./preferences.js";
-import { deniedWords, errorWords, fieldWords } from "./words.js";
+import { deniedWords, errorWords, fieldWords, knockWords } from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
@@ -28,8 +28,11 @@ export class Preview {
   #meter = new LevelMeter(byId("preview-level"));
   /** The devices that the user wants to use. They stay chosen if joining fails. */
   #wants = { camera: true, microphone: true };
+  #opening = false;
   /** @type {MediaError[]} */
   #errors = [];
+  /** Whether the host of a locked conference has been asked, and has not answered yet. */
+  #waits = false;
 
   /**
    * @param {SbeClient} client
@@ -55,6 +58,8 @@ export class Preview {
       byId(`preview-${name}`).addEventListener("click", () => this.#toggle(name));
       selectOf(name).addEventListener("change", () => void this.#choose(name));
     }
+    byId("preview-cancel").addEventListener("click", () => void client.withdrawKnock().catch(onTrouble));
+    client.on("knock", (state) => this.#onKnock(state));
     client.media.on("change", () => this.#draw());
     navigator.mediaDevices?.addEventListener("devicechange", () => void this.#listDevices());
   }
@@ -86,23 +91,50 @@ export class Preview {
     return this.link.isGuest || this.client.session === null;
   }
 
+  /** Open the wanted devices, and close the others. The user may change the wishes while the browser asks. */
   async #open() {
-    const { media } = this.client;
-    this.#errors = await tryMedia(media, this.#wants);
-    media.muted = !this.#wants.microphone;
-    if (!this.#shown && this.client.currentCall === null) media.closeAll();
+    if (this.#opening) return;
+    this.#opening = true;
+    try {
+      this.#errors = await this.#tryWanted();
+    } finally {
+      this.#opening = false;
+    }
+    this.#applyWishes();
+    if (!this.#shown) return this.#passOn();
     this.#draw();
     await this.#listDevices();
+  }
+
+  async #tryWanted() {
+    for (;;) {
+      const wanted = { ...this.#wants };
+      const errors = await tryMedia(this.client.media, wanted);
+      if (NAMES.every((name) => wanted[name] || !this.#wants[name])) return errors;
+    }
+  }
+
+  #applyWishes() {
+    const { media } = this.client;
+    if (!this.#wants.camera) media.close("camera");
+    media.muted = !this.#wants.microphone;
+  }
+
+  /** The user joined, or went back, while the browser asked for the devices. */
+  #passOn() {
+    const { media, currentCall: call } = this.client;
+    if (call === null || call.state === "ended") media.closeAll();
+    else if (media.camera !== null) call.addVideo().catch(this.onTrouble);
   }
 
   /** @param {DeviceName} name */
   #toggle(name) {
     const { media } = this.client;
-    const isOn = name === "camera" ? media.camera !== null : media.microphone !== null && !media.muted;
-    this.#wants[name] = !isOn;
-    if (name === "camera" && isOn) media.close("camera");
-    else if (name === "microphone" && media.microphone !== null) media.muted = isOn;
-    else void this.#open();
+    const isOpen = media[name] !== null && !(name === "microphone" && media.muted);
+    this.#wants[name] = this.#opening ? !this.#wants[name] : !isOpen;
+    if (this.#opening) return;
+    this.#applyWishes();
+    if (this.#wants[name] && media[name] === null) void this.#open();
   }
 
   /** @param {DeviceName} name */
@@ -149,11 +181,24 @@ export class Preview {
     byId("preview-trouble").hidden = refused.length === 0;
     setText(byId("preview-trouble-text"), refused.length === 0 ? "" : deniedWords(refused, { camera: true }).cause);
     byId("preview-name-field").hidden = !this.#needsName;
+    this.#name.readOnly = this.#waits;
     byId("preview-as").hidden = this.#needsName;
     setText(byId("preview-as-name"), session?.username ?? "");
     setText(byId("preview-title"), rejoinable ? "Go back to the conference?" : "Ready to join?");
     setText(byId("preview-join"), rejoinable ? "Rejoin" : "Join");
-    byId("preview-back").hidden = this.link.isGuest || session === null;
+    byId("preview-back").hidden = this.#waits || this.link.isGuest || session === null;
+    byId("preview-join").hidden = this.#waits;
+    byId("preview-waiting").hidden = !this.#waits;
+    byId("preview-cancel").hidden = !this.#waits;
+  }
+
+  /** @param {string | null} state of the request to be let in */
+  #onKnock(state) {
+    this.#waits = state === "waiting";
+    this.#draw();
+    const form = knockWords(state);
+    if (form !== undefined) this.#complain({ form });
+    if (state === "admitted") void this.#join();
   }
 
   async #join() {

@@ -108,6 +108,12 @@ function withoutWords(device, camera) {
   return camera ? "You can go on without it: others see you, and you hear them." : "You can go on and only listen.";
 }
 
+/** @param {string | null} state of the request to be let into a locked conference */
+export function knockWords(state) {
+  if (state === "denied") return "The host did not let you in.";
+  return state === "expired" ? "The host did not answer. You can ask again." : undefined;
+}
+
 /** @param {{paused: boolean}} state */
 export function presentingWords({ paused }) {
   return paused ? "Your screen is hidden during the hold" : "You are presenting";

@@ -78,7 +78,7 @@ async def test_a_guest_sees_a_preview_and_no_directory(visit: Visit) -> None:
     await expect(alice.part("local-video")).to_be_visible()
 
     inspector, guest = Inspector(), _Guest()
-    ann = await visit("Ann (guest)", address=link, live=None, before=guest.listen)
+    ann = await visit("ann", address=link, live=None, before=guest.listen)
     await expect(ann.part("preview-name")).to_be_focused()
     await expect(ann.part("preview-video")).to_be_visible()
     await ann.press("preview-microphone")
@@ -100,6 +100,8 @@ async def test_a_guest_sees_a_preview_and_no_directory(visit: Visit) -> None:
     await ann.press("preview-microphone")
     await ann.part("preview-name").press("Enter")
     await ann.is_in("open")
+    ann.username = await ann.page.evaluate("window.sbe.client.session.username")
+    assert re.fullmatch(r"Ann \(guest \d{4}\)", ann.username)
     await sees(ann, alice)
     # The guest joined without the camera, and muted. Everyone sees that.
     await expect(tile(alice, ann)).to_have_attribute("data-picture", "false")
@@ -142,10 +144,32 @@ async def test_a_preview_of_a_registered_user_leads_back_to_the_lobby(visit: Vis
     await alice.is_told("This conference no longer exists")
     await expect(alice.part("dial-input")).to_be_visible()
     await alice.until("() => window.sbe.client.media.camera === null && window.sbe.client.media.microphone === null")
-    ann = await visit("Ann (guest)", address="/?join=0", live=None)
+    ann = await visit("ann", address="/?join=0", live=None)
     await ann.part("preview-name").fill("Ann")
     await ann.press("preview-join")
     await ann.shows("preview-error", "This conference no longer exists")
+
+
+async def test_a_guest_of_a_locked_conference_waits_for_the_host(visit: Visit) -> None:
+    alice = await come(visit, "alice-locked")
+    link = await _open_conference(alice)
+    bob = await come(visit, "bob-locked", query=re.sub(r"^[^?]*\?", "&", link))
+    await bob.press("preview-join")
+    await bob.is_in("open")
+    await alice.page.evaluate("window.sbe.client.currentCall.lock(true)")
+    ann = await visit("ann-locked", address=link, live=None)
+    await ann.part("preview-name").fill("Ann")
+    await ann.press("preview-join")
+    await ann.shows("preview-waiting", "Waiting for the host to let you in")
+    await ann.press("preview-cancel")
+    await ann.press("preview-join")
+    await expect(ann.part("preview-waiting")).to_be_visible()
+    knock = "window.sbe.client.currentCall.knocks"
+    await alice.until(f"() => {knock}.length === 1")
+    assert (await alice.page.evaluate(f"{knock}[0].username")).startswith("Ann (guest ")
+    await alice.page.evaluate(f"window.sbe.client.currentCall.admit({knock}[0].id)")
+    await ann.is_in("open")
+    await sees(ann, alice)
 
 
 async def _has_in_front(person: Person, testid: str | None) -> None:

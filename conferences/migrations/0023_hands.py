@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("conferences", "0019_missed"),
+        ("conferences", "0022_lobby"),
     ]
 
     operations = [
