@@ -257,6 +257,7 @@ async def test_a_call_from_its_ringing_to_its_end_is_calm(visit: Visit) -> None:
     await expect(rows.first.locator("[href$='#smartphone']")).to_be_attached()
     await inspector.look("the list of people", alice)
     await alice.page.get_by_label("Lower the hand of bob-calm").click()
+    await expect(alice.part("people-here").locator("> li").first).to_have_attribute("data-testid", "attendee-self")
     await expect(tile(carol, bob)).to_have_attribute("data-hand", "false")
     await expect(bob.part("btn-hand")).to_have_attribute("data-on", "false")
 
@@ -289,6 +290,21 @@ async def test_a_call_from_its_ringing_to_its_end_is_calm(visit: Visit) -> None:
     await alice.sees_the_end("Call ended", "bob-calm left. Nobody else is here.")
     await expect(alice.part("toast")).to_have_count(0)
     await inspector.look("the end", alice, widths=PHONE)
+    # One press of a key chooses three stars. The rating that was not sent is sent when the user goes on.
+    await alice.part("rating-2").focus()
+    await alice.page.keyboard.press("ArrowRight")
+    await alice.part("rating-comment").fill("Calm.")
+    async with alice.page.expect_request("**/rating") as rated:
+        await alice.press("ended-done")
+    assert (await rated.value).post_data_json == {"stars": 3, "comment": "Calm."}
+    answer = await (await rated.value).response()
+    assert answer is not None
+    assert answer.status == 204
+    await expect(bob.part("rating")).to_be_visible()
+    await bob.page.locator(".rating-star").last.click()
+    await bob.press("rating-send")
+    await bob.shows("rating-thanks", "Thanks")
+    await expect(bob.part("rating")).to_be_hidden()
     assert inspector.found == [], "\n".join(inspector.found)
 
 

@@ -9,7 +9,7 @@ import { byId, setIcon, setText } from "./dom.js";
  * @property {boolean} video whether there is a camera to turn off
  * @property {(() => void) | null} pin null if there is nothing to pin
  *
- * @typedef {"mute" | "video" | "remove"} Deed
+ * @typedef {"mute" | "video" | "host" | "remove"} Deed
  */
 
 const MARGIN = 8;
@@ -25,7 +25,7 @@ export class TileMenu {
   /** @param {(deed: Deed, target: Target) => void} onChoice */
   constructor(onChoice) {
     byId("menu-pin").addEventListener("click", () => this.#choose(({ pin }) => pin?.()));
-    for (const deed of /** @type {Deed[]} */ (["mute", "video", "remove"])) {
+    for (const deed of /** @type {Deed[]} */ (["mute", "video", "host", "remove"])) {
       byId(`menu-${deed}`).addEventListener("click", () => this.#choose((target) => onChoice(deed, target)));
     }
     // The menu's tile has moved.
