@@ -43,6 +43,7 @@ class EventType(StrEnum):
     PARTICIPANT_MOVING = "participant-moving"
     PARTICIPANT_MOVED = "participant-moved"
     PARTICIPANT_MUTED = "participant-muted"
+    PARTICIPANT_HAND = "participant-hand"
     PARTICIPANT_AWAY = "participant-away"
     PARTICIPANT_LEFT = "participant-left"
     HOST_CHANGED = "host-changed"
@@ -274,6 +275,16 @@ class ParticipantMuted(ParticipantEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParticipantHand(ParticipantEvent):
+    """A participant has raised its hand (`handRaisedAt` is an instant), or its hand was lowered (null).
+
+    Everyone in the conference gets this event, except the requester.
+    """
+
+    type = EventType.PARTICIPANT_HAND
+
+
+@dataclass(frozen=True, kw_only=True)
 class ParticipantLeft(ParticipantEvent):
     """A participant has left.
 
@@ -391,6 +402,7 @@ EVENTS: tuple[type[StoredEvent] | type[EphemeralEvent], ...] = (
     ParticipantMoving,
     ParticipantMoved,
     ParticipantMuted,
+    ParticipantHand,
     ParticipantAway,
     ParticipantLeft,
     HostChanged,

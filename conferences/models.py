@@ -153,6 +153,7 @@ class Conference(models.Model):
     name = models.CharField(max_length=128, blank=True)
     state = models.CharField(max_length=20, default=ConferenceState.INVITATION_SENT)
     created_at = models.DateTimeField()
+    opened_at = models.DateTimeField(null=True, blank=True, help_text="When it was answered for the first time.")
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_reason = models.CharField(max_length=20, blank=True)
     media_node = models.CharField(max_length=32, blank=True, help_text="The media node that forwards its media.")
@@ -345,6 +346,7 @@ class Participant(models.Model):
     move_expired = models.BooleanField(default=False, help_text="Its last armed move expired before it began.")
     muted_audio = models.BooleanField(default=False)
     muted_video = models.BooleanField(default=False)
+    hand_raised_at = models.DateTimeField(null=True, blank=True, help_text="When it raised its hand, if it still does.")
     left_reason = models.CharField(max_length=20, blank=True, choices=LeftReason)
     left_at = models.DateTimeField(null=True, blank=True)
     scrubbed_at = models.DateTimeField(

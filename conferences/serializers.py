@@ -144,6 +144,12 @@ class StrictBooleanField(serializers.Field[bool, Any, bool, Any]):
         return value
 
 
+class HandSerializer(serializers.Serializer[Any]):
+    """`PUT /mediaConferences/{confId}/participants/{id}/hand`."""
+
+    raised = StrictBooleanField()
+
+
 class MuteSerializer(serializers.Serializer[Any]):
     """`PUT /mediaConferences/{confId}/participants/{id}/mute`."""
 

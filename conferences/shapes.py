@@ -50,6 +50,7 @@ class ParticipantShape(TypedDict):
     sessionId: Annotated[str | None, "The session that it uses, or used last; null before it has answered."]
     device: str | None
     muted: Muted
+    handRaisedAt: Annotated[Instant | None, "When the participant raised its hand; null while the hand is down."]
     away: Annotated[bool, "Its page closes or reloads, and it has made no offer since."]
     leftReason: LeftReason | None
     reachable: NotRequired[
@@ -88,6 +89,7 @@ class ConferenceShape(TypedDict):
     name: str
     state: ConferenceState
     createdAt: Instant
+    openedAt: Annotated[Instant | None, "When the conference was answered for the first time."]
     endedAt: Instant | None
     participants: list[ParticipantShape]
     leftEarlier: Annotated[int, "The number of participants that have left and are not listed."]

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from conferences.views.conferences import ConferencesView, ConferenceView
+from conferences.views.hands import HandView
 from conferences.views.lobby import KnocksView, KnockView, LockView
 from conferences.views.participants import MuteView, ParticipantsView, ParticipantView, RatingView, RoleView
 from conferences.views.sessions import AwayView, SessionsView, SessionView
@@ -25,6 +26,11 @@ urlpatterns = [
         "mediaConferences/<str:conference_id>/participants/<str:participant_id>",
         ParticipantView.as_view(),
         name="participant",
+    ),
+    path(
+        "mediaConferences/<str:conference_id>/participants/<str:participant_id>/hand",
+        HandView.as_view(),
+        name="hand",
     ),
     path(
         "mediaConferences/<str:conference_id>/participants/<str:participant_id>/mute",

@@ -46,6 +46,7 @@ def participant(row: Participant, reachable: Mapping[str, int] = MappingProxyTyp
         "sessionId": row.session_id,
         "device": row.session.device if row.session else None,
         "muted": {"audio": row.muted_audio, "video": row.muted_video},
+        "handRaisedAt": instant(row.hand_raised_at) if row.hand_raised_at else None,
         "away": row.away,
         "leftReason": LeftReason(row.left_reason) if row.left_reason else None,
     }
@@ -102,6 +103,7 @@ def conference(
         "name": row.name,
         "state": ConferenceState(row.state),
         "createdAt": instant(row.created_at),
+        "openedAt": instant(row.opened_at) if row.opened_at else None,
         "endedAt": instant(row.ended_at) if row.ended_at else None,
         "participants": [participant(each, reachable) for each in participants],
         "leftEarlier": row.unlisted,

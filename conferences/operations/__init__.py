@@ -3,6 +3,7 @@
 - `sessions`: register, refresh, end.
 - `calls`: start, answer, leave or end a conference, and move to another device.
 - `hosting`: invite, remove and mute participants.
+- `hands`: raise and lower hands.
 - `modifications`: offer, accept, reject or cancel.
 - `focus`: apply what the focus reports.
 - `nodes`: choose media nodes for conferences, and replace media nodes that are gone.

@@ -288,6 +288,8 @@ class LockedConference:
             raise this error.
         """
         self.conference.state = decide(ConferenceState(self.conference.state), action)
+        if self.conference.state == ConferenceState.SESSION_OPEN:
+            self.conference.opened_at = self.conference.opened_at or self.now
 
     def advance_participant(self, participant: Participant, action: Action) -> None:
         """Take a participant, and its move, through a transition."""
@@ -312,6 +314,7 @@ class LockedConference:
         """Record that a participant leaves, and why."""
         self.advance_participant(participant, Action.LEAVE)
         participant.left_reason, participant.left_at, participant.away = reason, self.now, False
+        participant.hand_raised_at = None
         self._unlist_oldest()
 
     def record_end(self, reason: LeftReason) -> None:
@@ -493,12 +496,14 @@ def _involves_focus(modification: Modification) -> bool:
 
 
 # The columns of a conference, and of a participant, that operations change.
-_MUTABLE_OF_CONFERENCE = ("state", "ended_at", "ended_reason", "version", "unlisted", "handed_over_at", "locked")
+_MUTABLE_OF_CONFERENCE = (
+    "state", "opened_at", "ended_at", "ended_reason", "version", "unlisted", "handed_over_at", "locked",
+)  # fmt: skip
 _MUTABLE = (
     "role",
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
-    "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
-    "sends", "listed", "away",
+    "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "hand_raised_at", "sdp_origin", "ice_ufrag",
+    "directions", "sends", "listed", "away",
 )  # fmt: skip
 
 

@@ -226,3 +226,56 @@ test("a call tells who ended it: neither who left earlier, nor who left because 
   await desk.hear({ type: "session-terminated", reason: "hung-up", conference: after });
   assert.equal(desk.call.endedBy?.username, "carol");
 });
+
+// ── hands and the clock ───────────────────────────────────────────────────
+
+test("a hand is raised and lowered at the enabler, and keeps its turn", async () => {
+  const desk = await Desk.inCall();
+  await desk.call.raiseHand();
+  const raisedAt = desk.call.me?.handRaisedAt;
+  assert.ok(raisedAt);
+  await desk.call.raiseHand();
+  assert.equal(desk.call.me?.handRaisedAt, raisedAt);
+  await desk.call.raiseHand(false);
+  assert.equal(desk.call.me?.handRaisedAt, null);
+  assert.deepEqual(
+    desk.requests.map(({ method, url, body }) => [method, url, body.raised]),
+    [true, true, false].map((raised) => ["PUT", "/mediaConferences/conf/participants/alice/hand", raised]),
+  );
+});
+
+test("the hands of others are known from events, and the host lowers them", async () => {
+  const desk = await Desk.inCall();
+  const bob = { ...desk.bob, handRaisedAt: "2030-01-01T00:00:00Z" };
+  await desk.hear({ type: "participant-hand", participant: bob });
+  assert.equal(desk.call.others[0].handRaisedAt, bob.handRaisedAt);
+  await desk.call.lowerHand("bob");
+  assert.equal(desk.requests.at(-1)?.url, "/mediaConferences/conf/participants/bob/hand");
+  assert.equal(desk.call.others[0].handRaisedAt, null);
+});
+
+test("a refused hand stays down", async () => {
+  const desk = await Desk.inCall();
+  desk.answer = () => {
+    throw refusal("rate-limited");
+  };
+  await assert.rejects(desk.call.raiseHand(), Refusal);
+  assert.equal(desk.call.me?.handRaisedAt ?? null, null);
+});
+
+for (const [how, reason, openedAt, isContinued] of /** @type {const} */ ([
+  ["a device that takes a call over goes on", "move", "2020-01-01T00:00:00.000Z", true],
+  ["a device that answers a call begins", "call", "2020-01-01T00:00:00.000Z", false],
+  ["a clock that is behind the enabler's begins", "move", "2999-01-01T00:00:00.000Z", false],
+])) {
+  test(`${how} the clock of the call`, async () => {
+    const desk = new Desk();
+    const before = Date.now();
+    const state = reason === "move" ? "session-open" : "invitation-sent";
+    desk.conference = conference({ state: "session-open", openedAt, participants: [desk.me, desk.bob] });
+    await desk.call.answer({ conference: conference({ state }), reason }, { video: false });
+    const at = desk.call.openedAt?.getTime() ?? 0;
+    if (isContinued) assert.equal(at, Date.parse(openedAt));
+    else assert.ok(at >= before && at <= Date.now());
+  });
+}

@@ -311,6 +311,13 @@ class TestFocus:
             assert devices[0].request("PUT", path, {"audio": True}).status_code == 204
         assert queries.count <= self.MOST
 
+    def test_raising_a_hand(self, devices: list[Device], conference: str) -> None:
+        participant = devices[0].participant(conference)["id"]
+        with Queries() as queries:
+            path = f"/mediaConferences/{conference}/participants/{participant}/hand"
+            assert devices[0].request("PUT", path, {"raised": True}).status_code == 204
+        assert queries.count <= self.MOST
+
     def test_inviting(self, devices: list[Device], conference: str) -> None:
         with Queries() as queries:
             path = f"/mediaConferences/{conference}/participants"

@@ -475,6 +475,13 @@ class Gatherings(Clients):
     def come_in(self, number: int, choice: int) -> None:
         self.answer_in(number, self.pick(choice), self.sdp(number, "offer", "sendrecv"))
 
+    @rule(number=NUMBERS, choice=CHOICES, raised=st.booleans())
+    def raise_hand(self, number: int, choice: int, raised: bool) -> None:
+        device, conference = self.devices[number], self.pick(choice)
+        participants = self.participants_of(conference)
+        path = f"/mediaConferences/{conference}/participants/{participants[choice % len(participants)]}/hand"
+        self.check(device, device.request("PUT", path, {"raised": raised}), {204})
+
     @rule(number=NUMBERS, choice=CHOICES, audio=st.booleans())
     def mute(self, number: int, choice: int, audio: bool) -> None:
         device, conference = self.devices[number], self.pick(choice)

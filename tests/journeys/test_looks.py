@@ -176,7 +176,11 @@ async def test_conferences_fit_and_are_readable(visit: Visit) -> None:
     )
     await expect(alice.part("chat-message")).to_be_visible()
     await look("chat", alice)
-    await alice.press("chat-close")
+    await bob.press("btn-hand")
+    await expect(tile(alice, bob)).to_have_attribute("data-hand", "true")
+    await alice.press("btn-people")
+    await look("people", alice)
+    await alice.press("people-panel-close")
     await alice.press("btn-invite")
     await look("inviting", alice)
     await alice.press("invite-close")
@@ -194,7 +198,113 @@ async def test_conferences_fit_and_are_readable(visit: Visit) -> None:
     await erin.press("open-start")
     await expect(erin.part("open-link")).to_have_value(re.compile("join=."))
     await look("alone in an open conference", erin)
-    assert len(inspector.seen) == 17
+    assert len(inspector.seen) == 18
+    assert inspector.found == [], "\n".join(inspector.found)
+
+
+_PLACES = """() => ["btn-invite", "btn-people", "btn-chat"].map((id) => {
+  const { x, y } = document.getElementById(id).getBoundingClientRect();
+  return [id, Math.round(innerWidth - x), Math.round(y)];
+})"""
+# The toasts, and those visible names that a toast covers.
+_COVERED = """() => {
+  const rect = (element) => element.getBoundingClientRect();
+  const toasts = [...document.querySelectorAll(".toast")].map(rect);
+  const all = [...document.querySelectorAll(".tile-name, .tag-name, .self-label")];
+  const names = all.filter((name) => name.checkVisibility());
+  const covered = names.filter((name) => toasts.some((toast) => {
+    const { left, right, top, bottom } = rect(name);
+    return left < toast.right && right > toast.left && top < toast.bottom && bottom > toast.top;
+  }));
+  return [toasts.length, names.length, covered.map(({ textContent }) => textContent.trim())];
+}"""
+
+
+async def test_a_call_from_its_ringing_to_its_end_is_calm(visit: Visit) -> None:
+    inspector = Inspector()
+    guests = [await come(visit, f"{who}-calm", "phone") for who in ("bob", "carol")]
+    bob, carol = guests
+    alice = await come(visit, "alice-calm")
+    await look_around(alice)
+    for guest in guests:
+        await alice.part(f"pick-{guest.username}").check()
+    await alice.press("picked-video")
+    await expect(bob.part("ring-dialog")).to_be_visible()
+    ring = bob.part("ring-accept")
+    await expect(ring).to_be_focused()
+    assert await ring.locator(".icon").evaluate("(icon) => getComputedStyle(icon).outlineStyle") == "none"
+    before = await alice.page.evaluate(_PLACES)
+    for guest in guests:
+        await guest.press("ring-accept")
+    for person in (alice, *guests):
+        await person.is_in("open")
+    assert await alice.page.evaluate(_PLACES) == before, "the buttons jump when the call opens"
+
+    tiles = alice.part("tiles").locator("> li")
+    await expect(tiles).to_have_count(3)
+    await expect(tiles.last).to_have_attribute("data-testid", "tile-self")
+    await expect(tile(bob, alice).locator(".tile-name")).to_contain_text("host")
+    await expect(alice.page.locator("#quality-text")).not_to_be_empty()
+    assert await alice.page.evaluate("document.getElementById('quality-text').offsetWidth") <= 1
+
+    await bob.press("btn-hand")
+    await expect(tile(carol, bob)).to_have_attribute("data-hand", "true")
+    await expect(alice.part("btn-people")).to_contain_text("3 here")
+    await alice.press("btn-people")
+    rows = alice.part("people-here").locator("> li")
+    await expect(rows.first).to_have_attribute("data-testid", "attendee-bob-calm")
+    await expect(alice.part("attendee-self")).to_contain_text("Host")
+    await expect(rows.first.locator("[href$='#smartphone']")).to_be_attached()
+    await inspector.look("the list of people", alice)
+    await alice.page.get_by_label("Lower the hand of bob-calm").click()
+    await expect(alice.part("people-here").locator("> li").first).to_have_attribute("data-testid", "attendee-self")
+    await expect(tile(carol, bob)).to_have_attribute("data-hand", "false")
+    await expect(bob.part("btn-hand")).to_have_attribute("data-on", "false")
+
+    await alice.press("btn-chat")
+    await expect(alice.part("people-panel")).to_be_hidden()
+    text = "javascript:alert(1) https://bank.example@attacker.example <b>https://example.org/x</b>."
+    await bob.until("(text) => window.sbe.client.currentCall.say(text)", text)
+    await expect(alice.part("chat-message")).to_contain_text(text)
+    (link,) = await alice.part("chat-message").locator("a").all()
+    assert [await link.get_attribute(name) for name in ("href", "target", "rel")] == [
+        "https://example.org/x",
+        "_blank",
+        "noopener noreferrer nofollow",
+    ]
+    await alice.press("chat-close")
+
+    await carol.press("btn-hangup")
+    await alice.is_told("carol-calm left.")
+    for width in (390, 768, 1440):
+        await alice.page.set_viewport_size({"width": width, "height": 800})
+        await alice.page.evaluate(
+            "() => new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)))"
+        )
+        toasts, names, covered = await alice.page.evaluate(_COVERED)
+        assert toasts == 1
+        assert names > 0
+        assert covered == [], f"at {width} px"
+
+    await bob.press("btn-hangup")
+    await alice.sees_the_end("Call ended", "bob-calm left. Nobody else is here.")
+    await expect(alice.part("toast")).to_have_count(0)
+    await inspector.look("the end", alice, widths=PHONE)
+    # One press of a key chooses three stars. The rating that was not sent is sent when the user goes on.
+    await alice.part("rating-2").focus()
+    await alice.page.keyboard.press("ArrowRight")
+    await alice.part("rating-comment").fill("Calm.")
+    async with alice.page.expect_request("**/rating") as rated:
+        await alice.press("ended-done")
+    assert (await rated.value).post_data_json == {"stars": 3, "comment": "Calm."}
+    answer = await (await rated.value).response()
+    assert answer is not None
+    assert answer.status == 204
+    await expect(bob.part("rating")).to_be_visible()
+    await bob.page.locator(".rating-star").last.click()
+    await bob.press("rating-send")
+    await bob.shows("rating-thanks", "Thanks")
+    await expect(bob.part("rating")).to_be_hidden()
     assert inspector.found == [], "\n".join(inspector.found)
 
 

@@ -38,6 +38,7 @@ EVERY_ADDRESS = [
     ("DELETE", "/mediaConferences/{conference}/knocks/{participant}"),
     ("POST", "/mediaConferences/{conference}/participants"),
     ("DELETE", "/mediaConferences/{conference}/participants/{participant}"),
+    ("PUT", "/mediaConferences/{conference}/participants/{participant}/hand"),
     ("PUT", "/mediaConferences/{conference}/participants/{participant}/mute"),
     ("PUT", "/mediaConferences/{conference}/participants/{participant}/role"),
     ("PUT", "/mediaConferences/{conference}/participants/{participant}/rating"),

@@ -63,6 +63,8 @@ export class Call extends Emitter {
   /** @type {Sending} */
   #sending;
   #stopFollowing;
+  /** Whether the conference was open before this device took part. */
+  #isContinued = false;
   /** Why the call ended: the reason that the enabler reported, or `here` if this side ended it. */
   endReason = "";
   /** The participant who ended the call, if the enabler reported one. @type {Participant | null} */
@@ -77,7 +79,11 @@ export class Call extends Emitter {
   movedTo = null;
   /** During a move: when the other devices stop ringing, as the enabler reported it. @type {string | null} */
   ringsUntil = null;
-  /** @type {Date | null} */
+  /**
+   * When the call was opened: for a device that takes a call over, joins or comes back, when the first answer came.
+   *
+   * @type {Date | null}
+   */
   openedAt = null;
   chat = new Chat((participant) => this.others.some(({ id }) => id === participant));
 
@@ -267,6 +273,7 @@ export class Call extends Emitter {
    */
   async answer({ conference, description: offer, reason }, { video }) {
     this.#sending.video = video;
+    this.#isContinued = reason === "move" || conference.state === "session-open";
     this.#roster.conference = conference;
     this.topology = conference.topology;
     await this.#start("not-answered", async () => {
@@ -326,6 +333,7 @@ export class Call extends Emitter {
    */
   async rejoin(conference) {
     this.topology = conference.topology;
+    this.#isContinued = true;
     this.#learn(conference);
     this.#open();
     this.#negotiator.holding = this.me?.state === "on-hold";
@@ -483,6 +491,30 @@ export class Call extends Emitter {
     await this.#requests.mute(id, wanted);
     const participant = this.#roster.find(id);
     if (participant) this.#learnParticipant({ ...participant, muted: { ...participant.muted, ...wanted } });
+    this.emit("change", null);
+  }
+
+  /**
+   * Raise or lower this side's hand. The others see it, also those who join later. Only a focus supports hands.
+   *
+   * @param {boolean} [raised]
+   */
+  async raiseHand(raised = true) {
+    if (this.me) await this.#setHand(this.me.id, raised);
+  }
+
+  /** Lower another participant's hand, which only the host can do. @param {string} id of the participant */
+  async lowerHand(id) {
+    await this.#setHand(id, false);
+  }
+
+  /** @param {string} id of the participant @param {boolean} raised */
+  async #setHand(id, raised) {
+    await this.#requests.hand(id, raised);
+    const participant = this.#roster.find(id);
+    // The server's own time arrives with the next snapshot. Until then, this time keeps the order of the hands.
+    const at = participant?.handRaisedAt ?? new Date().toISOString();
+    if (participant) this.#learnParticipant({ ...participant, handRaisedAt: raised ? at : null });
     this.emit("change", null);
   }
 
@@ -733,10 +765,20 @@ export class Call extends Emitter {
   #open() {
     if (this.#phase === "ended") return;
     this.#phase = "open";
-    this.openedAt ??= new Date();
+    this.openedAt ??= this.#beganAt();
     this.#catchUp();
     this.#recovery.reconcileSoon();
     this.emit("change", null);
+  }
+
+  /**
+   * Return when the conference was opened. A conference that opens now begins at this device's own time: the two
+   * clocks may differ.
+   */
+  #beganAt() {
+    const now = new Date();
+    const openedAt = this.#isContinued && this.conference?.openedAt;
+    return openedAt ? new Date(Math.min(Date.parse(openedAt), now.getTime())) : now;
   }
 
   /** Inform the others of what was switched off before the call opened. */

@@ -141,6 +141,13 @@
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
+ * @typedef {object} ParticipantHand A participant has raised its hand (`handRaisedAt` is an instant), or its hand was lowered (null).
+ * @property {"participant-hand"} type
+ * @property {string} confId
+ * @property {number} seq
+ * @property {string} at
+ * @property {Participant} participant The participant when the event was written.
+ *
  * @typedef {object} ParticipantAway A participant's page closes or reloads (`away` is true), or has come back and made an offer (`away` is false).
  * @property {"participant-away"} type
  * @property {string} confId
@@ -227,7 +234,7 @@
  * @property {"gap"} type
  * @property {number} oldest The `seq` of the next event.
  *
- * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantAway | ParticipantLeft | HostChanged | MoveExpired | LockChanged | KnockReceived | KnockWithdrawn | KnockAnswered | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
+ * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantHand | ParticipantAway | ParticipantLeft | HostChanged | MoveExpired | LockChanged | KnockReceived | KnockWithdrawn | KnockAnswered | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
  */
 
 export {};

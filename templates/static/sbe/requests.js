@@ -58,6 +58,11 @@ export class ConferenceRequests {
     await this.#rest.send({ method: "PUT", url: `${this.#url}/participants/${participant}/mute`, body: wanted });
   }
 
+  /** @param {string} participant its ID @param {boolean} raised */
+  async hand(participant, raised) {
+    await this.#rest.send({ method: "PUT", url: `${this.#url}/participants/${participant}/hand`, body: { raised } });
+  }
+
   /** @param {string} participant its ID */
   async remove(participant) {
     await this.#rest.send({ method: "DELETE", url: `${this.#url}/participants/${participant}` });

@@ -26,6 +26,7 @@
  * @property {string | null} sessionId
  * @property {string | null} [device]
  * @property {{audio: boolean, video: boolean}} muted
+ * @property {string | null} [handRaisedAt] when the participant raised its hand; null while the hand is down
  * @property {number} [reachable] only in the answer to the invitation: how many of the user's devices ring
  * @property {boolean} [away] whether its page has announced that it closes or reloads, and has not come back
  * @property {string | null} leftReason
@@ -48,6 +49,7 @@
  * @property {string} name
  * @property {"invitation-sent" | "session-open" | "session-terminated"} state
  * @property {string} createdAt
+ * @property {string | null} [openedAt] when the conference was answered for the first time
  * @property {string | null} endedAt
  * @property {Participant[]} participants those who are present or invited, and the last ones who left
  * @property {number} [leftEarlier] how many participants left before those

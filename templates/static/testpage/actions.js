@@ -190,6 +190,7 @@ export class Actions {
   manage(deed, participant) {
     this.begin((call) => {
       if (deed === "remove") return call.removeParticipant(participant);
+      if (deed === "host") return call.makeHost(participant);
       return call.muteParticipant(participant, deed === "mute" ? { audio: true } : { video: true });
     });
   }

@@ -3,6 +3,7 @@ import { Actions } from "./actions.js";
 import { ChatDrawer } from "./chat-drawer.js";
 import { connectControls } from "./controls.js";
 import { byId } from "./dom.js";
+import { EndScreen } from "./end-screen.js";
 import { InviteDialog } from "./invite-dialog.js";
 import { JoinLink } from "./join-link.js";
 import { LeaveDialog, canGoOn } from "./leave-dialog.js";
@@ -10,6 +11,7 @@ import { MissedCalls } from "./missed-calls.js";
 import { ModificationDialog } from "./modification-dialog.js";
 import { MoveDialog } from "./move-dialog.js";
 import { People } from "./people.js";
+import { PeoplePanel } from "./people-panel.js";
 import { Presenting } from "./presenting.js";
 import { Preview } from "./preview.js";
 import { QualityChart } from "./quality.js";
@@ -19,9 +21,11 @@ import { Settings } from "./settings.js";
 import { Stage, nameOf } from "./stage.js";
 import { TileMenu } from "./tile-menu.js";
 import { Timeline } from "./timeline.js";
-import { announce, toast } from "./toasts.js";
+import { announce, clearToasts, toast } from "./toasts.js";
 import { View } from "./view.js";
 import { noticeWords } from "./words.js";
+
+/** @typedef {import("../sbe/call.js").Notice} Notice */
 
 /*
  * The test page. This file connects the parts of the page. Each part draws some of SbeClient's state and passes on the
@@ -36,9 +40,8 @@ const actions = new Actions(client, link, { onStart: () => people.clear(), onDon
 const registration = new Registration(client, (error) => actions.complain(error));
 const view = new View(client, link, () => void Promise.all([lookAround(), missed.look()]));
 
-const timeline = new Timeline(() => chat.toggle(false, { focus: false }));
+const timeline = new Timeline();
 const chat = new ChatDrawer({
-  onOpen: () => timeline.hide(),
   onUnseen: (name) => announce(`${name} wrote in the chat`),
 });
 const menu = new TileMenu((deed, { participant }) => actions.manage(deed, participant));
@@ -62,6 +65,14 @@ const invite = new InviteDialog(client, {
   onCopy: (text) => actions.copy(text),
   isGuest: link.isGuest,
 });
+const peoplePanel = new PeoplePanel(client.media, {
+  begin: (change) => actions.begin(change),
+  onMenu: (target, button) => menu.open(target, button),
+  onInvite: () => invite.open(),
+  onNews: announce,
+  onKnock: (text) => toast(text),
+});
+const endScreen = new EndScreen((send) => void actions.attempt(send));
 const people = new People((to, options) => void actions.attempt(() => actions.start(to, options)));
 const missed = new MissedCalls(client, (to) => void actions.attempt(() => actions.start(to, { video: false })));
 const ring = new RingDialog({
@@ -88,7 +99,7 @@ connectControls(client, actions, {
     if (call && canGoOn(call)) leaveDialog.open();
     else actions.begin((call) => call.hangUp());
   },
-  onQuality: () => timeline.toggle(true),
+  onQuality: () => timeline.open(),
   onPressed: draw,
 });
 
@@ -111,15 +122,20 @@ async function moveCall(devices) {
 // ── drawing ───────────────────────────────────────────────────────────────
 
 let loaded = false;
+let drawnState = client.callState;
 
 function draw() {
   const call = client.currentCall;
+  if (client.callState !== drawnState && client.callState === "ended") clearToasts();
+  drawnState = client.callState;
   const { inCall } = actions;
   view.drawHead(loaded);
   stage.draw();
   presenting.draw(call);
   leaveDialog.draw(inCall ? call : null);
   chat.draw(call);
+  peoplePanel.draw(call);
+  endScreen.draw(call, client.session !== null);
   invite.draw(call);
   if (!inCall) menu.close();
   quality.follow(call && call.state !== "ended" && call.connection !== "closed" ? (call.leg?.pc ?? null) : null);
@@ -145,6 +161,12 @@ async function lookAround() {
   }
 }
 
+/** Whether the call ends because the last other participant left. The end screen says so. @param {Notice} notice */
+function isSaidByTheEnd({ code }) {
+  const call = client.currentCall;
+  return code === "left" && call !== null && call.others.length === 0 && call.conference?.access !== "open";
+}
+
 client.on("session", () => {
   draw();
   if (!link.isGuest) void missed.look();
@@ -158,6 +180,7 @@ client.on("chat", draw);
 client.on("trace", (trace) => timeline.add(trace));
 client.on("notice", (notice) => {
   if (notice.code === "invitation-cancelled" && !link.isGuest) void missed.look();
+  if (isSaidByTheEnd(notice)) return;
   const words = noticeWords(notice, client.currentCall ? nameOf(client.currentCall) : "The other side");
   if (words) toast(words.text, words);
 });
@@ -167,6 +190,10 @@ addEventListener("pagehide", ({ persisted }) => {
   if (!persisted) client.farewell();
 });
 document.addEventListener("visibilitychange", () => void lookAround());
+
+// Until the user presses a key, no ring marks the elements that the page itself focuses.
+document.documentElement.dataset.untouched = "";
+addEventListener("keydown", () => delete document.documentElement.dataset.untouched, { once: true });
 
 // ── time ──────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,6 @@
 import { byId, make, setText } from "./dom.js";
+import { Drawer } from "./drawer.js";
+import { linkParts } from "./links.js";
 
 /**
  * @typedef {import("../sbe/call.js").Call} Call
@@ -10,7 +12,7 @@ const TOGETHER_MS = 120_000;
 
 /** The drawer with the chat of a conference. */
 export class ChatDrawer {
-  #drawer = byId("chat");
+  #drawer;
   #button = byId("btn-chat");
   #log = byId("chat-log");
   #input = /** @type {HTMLInputElement} */ (byId("chat-input"));
@@ -25,32 +27,21 @@ export class ChatDrawer {
 
   /**
    * @param {object} actions
-   * @param {() => void} actions.onOpen
    * @param {(name: string) => void} actions.onUnseen
    */
-  constructor({ onOpen, onUnseen }) {
-    this.onOpen = onOpen;
+  constructor({ onUnseen }) {
     this.onUnseen = onUnseen;
-    this.#button.addEventListener("click", () => this.toggle());
-    byId("chat-close").addEventListener("click", () => this.toggle(false));
-    this.#drawer.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.toggle(false);
-    });
+    this.#drawer = new Drawer("chat", "btn-chat", () => this.#onToggle());
     byId("chat-form").addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.#call?.say(this.#input.value)) this.#input.value = "";
     });
   }
 
-  /** @param {boolean} [open] @param {{focus?: boolean}} [options] */
-  toggle(open = this.#drawer.hidden, { focus = true } = {}) {
-    if (open === !this.#drawer.hidden) return;
-    if (open) this.onOpen();
-    this.#drawer.hidden = !open;
-    this.#button.setAttribute("aria-expanded", String(open));
+  #onToggle() {
     this.#log.scrollTop = this.#log.scrollHeight;
     this.#drawBadge();
-    if (focus) (open ? this.#input : this.#button).focus();
+    return this.#input;
   }
 
   /** @param {Call | null} call */
@@ -58,7 +49,7 @@ export class ChatDrawer {
     const shows = call !== null && call.hasFocus && ["open", "held", "on-hold", "calling"].includes(call.state);
     this.#button.hidden = !shows;
     if (call !== this.#call) this.#begin(call);
-    if (!shows) this.toggle(false, { focus: false });
+    if (!shows) this.#drawer.toggle(false, { focus: false });
     if (!call) return;
     for (const { id, username } of call.conference?.participants ?? []) this.#names.set(id, username);
     const { messages, open } = call.chat;
@@ -98,15 +89,15 @@ export class ChatDrawer {
         "div",
         { "class": "message", "data-testid": "chat-message", "data-mine": String(mine) },
         head,
-        make("p", { class: "message-text" }, text),
+        make("p", { class: "message-text", dir: "auto" }, ...linkParts(text).map(linked)),
       ),
     );
     if (atEnd || mine) this.#log.scrollTop = this.#log.scrollHeight;
-    if (!mine && this.#drawer.hidden) this.onUnseen(name);
+    if (!mine && !this.#drawer.isOpen) this.onUnseen(name);
   }
 
   #drawBadge() {
-    if (!this.#drawer.hidden) this.#read = this.#drawn;
+    if (this.#drawer.isOpen) this.#read = this.#drawn;
     const unread = this.#drawn - this.#read;
     byId("chat-badge").hidden = unread === 0;
     setText(byId("chat-badge"), unread > 9 ? "9+" : String(unread));
@@ -115,4 +106,11 @@ export class ChatDrawer {
       unread === 0 ? "Chat" : `Chat, ${unread} unread`,
     );
   }
+}
+
+/** @param {{text: string, href?: string}} part */
+function linked({ text, href }) {
+  if (href === undefined) return text;
+  // `bdi` keeps the address and the text around it from reordering each other.
+  return make("bdi", {}, make("a", { href, target: "_blank", rel: "noopener noreferrer nofollow", title: href }, text));
 }

@@ -44,6 +44,12 @@ export function icon(name) {
   return svg;
 }
 
+/** Return the icon for a device, by its label. @param {string} label */
+export function deviceIcon(label) {
+  if (/phone|mobile|handy|android|pixel|galaxy/i.test(label)) return "smartphone";
+  return /tablet|ipad/i.test(label) ? "tablet" : "device";
+}
+
 /** @param {Element} holder that has an svg icon @param {string} name */
 export function setIcon(holder, name) {
   const use = holder.querySelector("use");

@@ -2,7 +2,9 @@
 
 const GAP = 8;
 const WIDEST = 16 / 9;
-const TALLEST = 3 / 4;
+// Crops of a camera's picture that still show a face: narrow ones fill a phone, but look lost beside a wide screen.
+const NARROWEST_ON_TALL = 9 / 16;
+const NARROWEST_ON_WIDE = 1;
 
 /**
  * Set the columns and rows of a CSS grid, and the place of each tile.
@@ -58,14 +60,15 @@ function inRows(grid, tiles, width, height) {
  * @param {number} count
  * @param {number} width @param {number} height
  */
-function bestFit(count, width, height) {
+export function bestFit(count, width, height) {
+  const narrowest = height > width ? NARROWEST_ON_TALL : NARROWEST_ON_WIDE;
   let best = { columns: 1, tileWidth: 0, tileHeight: 0, area: -1 };
   for (let columns = 1; columns <= count; columns += 1) {
     const rows = Math.ceil(count / columns);
     const cellWidth = (width - GAP * (columns - 1)) / columns;
     const cellHeight = (height - GAP * (rows - 1)) / rows;
     const tileWidth = Math.floor(Math.min(cellWidth, cellHeight * WIDEST));
-    const tileHeight = Math.floor(Math.min(cellHeight, cellWidth / TALLEST));
+    const tileHeight = Math.floor(Math.min(cellHeight, cellWidth / narrowest));
     const area = tileWidth * tileHeight;
     if (area > best.area) best = { columns, tileWidth, tileHeight, area };
   }

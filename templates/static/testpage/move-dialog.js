@@ -1,4 +1,4 @@
-import { byId, icon, make, setText } from "./dom.js";
+import { byId, deviceIcon, icon, make, setText } from "./dom.js";
 import { devicesOf } from "./people.js";
 
 /**
@@ -83,7 +83,7 @@ export class MoveDialog {
     if (JSON.stringify(devices) !== list.dataset.devices)
       list.replaceChildren(
         ...(devices ?? []).map((device) =>
-          make("li", {}, icon("device"), make("span", { class: "person-name" }, device)),
+          make("li", {}, icon(deviceIcon(device)), make("span", { class: "person-name" }, device)),
         ),
       );
     list.dataset.devices = JSON.stringify(devices);

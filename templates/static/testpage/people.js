@@ -1,4 +1,4 @@
-import { byId, icon, initials, make, setText, showChildren } from "./dom.js";
+import { byId, deviceIcon, icon, initials, make, setText, showChildren } from "./dom.js";
 
 /**
  * @typedef {import("../sbe/types.js").Registered} Registered
@@ -69,7 +69,9 @@ export class People {
     this.#draw();
     byId("own-devices").hidden = ownDevices.length === 0;
     byId("own-devices-list").replaceChildren(
-      ...ownDevices.map((device) => make("li", {}, icon("device"), make("span", { class: "person-name" }, device))),
+      ...ownDevices.map((device) =>
+        make("li", {}, icon(deviceIcon(device)), make("span", { class: "person-name" }, device)),
+      ),
     );
     const second = me.username.toLowerCase() === "bob" ? "alice" : "bob";
     const link = byId("people-second-tab");

@@ -60,6 +60,7 @@ export class Stage {
     const level = lossPercent > 8 || (rttMs ?? 0) > 500 ? 1 : lossPercent > 2 || (rttMs ?? 0) > 250 ? 2 : 3;
     byId("quality-bars").dataset.level = String(level);
     setText(byId("quality-text"), bitrateWords(quality.receivedBps));
+    byId("tag-quality").title = `Receiving ${bitrateWords(quality.receivedBps)}. Show the connection’s quality.`;
     this.draw();
   }
 
@@ -106,7 +107,8 @@ export class Stage {
   /** Draw this side's own small tile: the camera's picture, or an avatar. @param {Call} call */
   #drawSelf(call) {
     const { media, session } = this.client;
-    const { camera } = media;
+    // A camera that is on hold gives black pictures.
+    const camera = media.paused ? null : media.camera;
     const silent = media.muted || media.microphone === null;
     showTracks(this.#local, [camera]);
     this.#local.hidden = camera === null;
@@ -114,7 +116,9 @@ export class Stage {
     byId("self-avatar").hidden = camera !== null;
     setText(byId("self-avatar"), initials(session?.username ?? "You"));
     byId("self-mic-off").toggleAttribute("hidden", !silent);
-    setText(byId("self-label"), media.paused ? "Paused" : "You");
+    setText(byId("self-label"), media.paused ? "On hold" : "You");
+    byId("self").dataset.paused = String(media.paused);
+    byId("self").dataset.speaking = String(!silent && call.me !== null && call.me.id === call.speaker);
     setText(byId("self-state"), silent ? ", microphone off" : "");
   }
 
@@ -204,7 +208,6 @@ export class Stage {
       const close = isGuest ? "You can close this page." : "";
       setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : "", close].filter(Boolean).join(" "));
       setText(byId("ended-again"), isGuest ? "Join again" : "Call again");
-      byId("ended-again").classList.toggle("quiet", !isGuest);
       byId("ended-done").hidden = isGuest;
       byId("ended-again").hidden = isGuest
         ? over

@@ -4,12 +4,12 @@ import { byId, setIcon, setText } from "./dom.js";
  * @typedef {object} Target the participant that the menu is about
  * @property {string} participant its ID
  * @property {string} name
- * @property {boolean} pinned
+ * @property {boolean} [pinned]
  * @property {boolean} audio whether there is a microphone to mute
  * @property {boolean} video whether there is a camera to turn off
- * @property {() => void} pin
+ * @property {(() => void) | null} pin null if there is nothing to pin
  *
- * @typedef {"mute" | "video" | "remove"} Deed
+ * @typedef {"mute" | "video" | "host" | "remove"} Deed
  */
 
 const MARGIN = 8;
@@ -24,8 +24,8 @@ export class TileMenu {
 
   /** @param {(deed: Deed, target: Target) => void} onChoice */
   constructor(onChoice) {
-    byId("menu-pin").addEventListener("click", () => this.#choose(({ pin }) => pin()));
-    for (const deed of /** @type {Deed[]} */ (["mute", "video", "remove"])) {
+    byId("menu-pin").addEventListener("click", () => this.#choose(({ pin }) => pin?.()));
+    for (const deed of /** @type {Deed[]} */ (["mute", "video", "host", "remove"])) {
       byId(`menu-${deed}`).addEventListener("click", () => this.#choose((target) => onChoice(deed, target)));
     }
     // The menu's tile has moved.
@@ -40,6 +40,7 @@ export class TileMenu {
   open(target, button) {
     this.#target = target;
     this.#button = button;
+    byId("menu-pin").hidden = target.pin === null;
     setIcon(byId("menu-pin"), target.pinned ? "unpin" : "pin");
     setText(/** @type {Element} */ (byId("menu-pin").querySelector("span")), target.pinned ? "Unpin" : "Pin");
     setText(/** @type {Element} */ (byId("menu-remove").querySelector("span")), `Remove ${target.name}`);
@@ -59,7 +60,7 @@ export class TileMenu {
   }
 
   get #items() {
-    return [...this.#menu.querySelectorAll("button")].filter((item) => !item.disabled);
+    return [...this.#menu.querySelectorAll("button")].filter((item) => !item.disabled && !item.hidden);
   }
 
   /** @param {(target: Target) => void} act */

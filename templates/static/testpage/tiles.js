@@ -21,6 +21,8 @@ import { ringingWords } from "./words.js";
  * @property {boolean} weak its connection loses too many packets
  * @property {boolean} speaking
  * @property {string} words shown under the name while there is no video
+ * @property {boolean} host whether it is the host of three or more
+ * @property {boolean} hand whether its hand is raised
  * @property {boolean} manageable whether this side may mute and remove them
  */
 
@@ -159,6 +161,8 @@ export class Tiles {
         { class: "tile-name" },
         icon("mic-off"),
         icon("weak-signal"),
+        icon("hand"),
+        icon("host"),
         make("span", {}),
         make("span", { class: "sr-only" }),
       ),
@@ -216,15 +220,17 @@ export class Tiles {
     setText(
       part(tile, ".tile-name .sr-only"),
       [
+        face.host ? ", host" : "",
+        face.hand ? ", hand raised" : "",
         silent ? ", microphone off" : "",
         weak ? ", weak connection" : "",
         speaking ? ", speaking" : "",
         state === "invited" ? ", ringing" : "",
       ].join(""),
     );
-    const [micOff, weakSignal] = tile.querySelectorAll(".tile-name .icon");
-    micOff.toggleAttribute("hidden", !silent);
-    weakSignal.toggleAttribute("hidden", !weak);
+    const shows = [silent, weak, face.hand, face.host];
+    tile.querySelectorAll(".tile-name .icon").forEach((sign, at) => sign.toggleAttribute("hidden", !shows[at]));
+    tile.dataset.hand = String(face.hand);
     part(tile, ".tile-name").title = weak ? "Weak connection" : "";
     part(tile, ".tile-buttons").dataset.of = shown;
     part(tile, `[data-testid^="menu-"]`).hidden = !manageable;
@@ -280,7 +286,7 @@ function facesOf(call, client) {
   const isHost = me?.role === "host";
   const faces = others.flatMap((other) => [person(other, call, isHost), ...(other.screen ? [screen(other)] : [])]);
   // If there is only one other tile, this side's video is in that tile's corner.
-  return faces.length > 1 ? [self(call, client), ...faces] : faces;
+  return faces.length > 1 ? [...faces, self(call, client)] : faces;
 }
 
 /** @param {RemoteParticipant} other @param {Call} call @param {boolean} isHost @returns {Face} */
@@ -311,7 +317,9 @@ function person(other, call, isHost) {
           : camera || audio
             ? "The camera is off"
             : "Connecting…",
-    manageable: isHost,
+    host: other.role === "host",
+    hand: isLive && Boolean(other.handRaisedAt),
+    manageable: isHost && !ringing,
   };
 }
 
@@ -337,6 +345,8 @@ function screen({ id, username, screen: track, muted }) {
     weak: false,
     speaking: false,
     words: "The screen is not shown",
+    host: false,
+    hand: false,
     manageable: false,
   };
 }
@@ -356,6 +366,8 @@ function self(call, { media, session }) {
     weak: false,
     speaking: call.me !== null && call.me.id === call.speaker,
     words: media.screen ? "You are sharing your screen" : "Your camera is off",
+    host: call.me?.role === "host",
+    hand: Boolean(call.me?.handRaisedAt),
     manageable: false,
   };
 }

@@ -1,5 +1,6 @@
 import { byId, icon, make } from "./dom.js";
 import { diffLines } from "./diff.js";
+import { Drawer } from "./drawer.js";
 
 /**
  * @typedef {import("../sbe/types.js").Trace} Trace
@@ -13,44 +14,25 @@ const CONTEXT_LINES = 2;
  * with new entries.
  */
 export class Timeline {
-  #drawer = byId("timeline");
+  #drawer;
   #list = byId("timeline-list");
   #empty = byId("timeline-empty");
-  #button = byId("btn-timeline");
   /** The last description in each direction, for comparison with the next one. @type {Map<string, string>} */
   #lastSdp = new Map();
 
-  /** @param {() => void} onOpen */
-  constructor(onOpen) {
-    this.onOpen = onOpen;
-    this.#button.addEventListener("click", () => this.toggle());
-    byId("timeline-close").addEventListener("click", () => this.toggle(false));
+  constructor() {
+    this.#drawer = new Drawer("timeline", "btn-timeline", () => {
+      this.#list.scrollTop = this.#list.scrollHeight;
+      return byId("timeline-close");
+    });
     byId("timeline-clear").addEventListener("click", () => {
       this.#list.replaceChildren();
       this.#empty.hidden = false;
     });
-    this.#drawer.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.toggle(false);
-    });
   }
 
-  /** Close it, because another drawer opens. */
-  hide() {
-    this.#drawer.hidden = true;
-    this.#button.setAttribute("aria-expanded", "false");
-  }
-
-  /** @param {boolean} [open] */
-  toggle(open = this.#drawer.hidden) {
-    if (open) this.onOpen();
-    this.#drawer.hidden = !open;
-    this.#button.setAttribute("aria-expanded", String(open));
-    if (open) {
-      this.#list.scrollTop = this.#list.scrollHeight;
-      byId("timeline-close").focus();
-    } else {
-      this.#button.focus();
-    }
+  open() {
+    this.#drawer.toggle(true);
   }
 
   /** @param {Trace} trace */

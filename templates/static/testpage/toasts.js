@@ -2,6 +2,7 @@ import { byId, icon, make } from "./dom.js";
 
 const LIMIT = 3;
 const SHOWN_MS = 8_000;
+const BELOW_NAME_PX = 42;
 
 /**
  * Show a text in the alert area for a while. At most one toast of each kind is visible: a new one takes the place of the
@@ -34,7 +35,31 @@ export function toast(text, { bad = false, kind = text } = {}) {
   // Hide and show the area again, so that it is above a dialog that was opened after it.
   area.hidePopover();
   area.showPopover();
+  place(area);
 }
+
+/** Remove the texts that are no errors, because something else on the page says the same now. */
+export function clearToasts() {
+  for (const shown of byId("toasts").querySelectorAll(".toast:not(.bad)")) shown.remove();
+}
+
+/**
+ * In a call, put the area under the row with the name of the call, and over the middle of the stage. The names of the
+ * tiles are at their lower edges, so no name is covered.
+ *
+ * @param {HTMLElement} area
+ */
+function place(area) {
+  const top = byId("stage-top");
+  const isInCall = top.checkVisibility();
+  const { left, width, top: y } = top.getBoundingClientRect();
+  area.style.setProperty("top", isInCall ? `${y + BELOW_NAME_PX}px` : "");
+  area.style.setProperty("left", isInCall ? `${left + width / 2}px` : "");
+  area.style.setProperty("max-width", isInCall ? `${width}px` : "");
+}
+
+// The stage changes its size with the window, and when a drawer opens.
+new ResizeObserver(() => place(byId("toasts"))).observe(byId("stage-top"));
 
 /** @param {string} text for screen readers only */
 export function announce(text) {

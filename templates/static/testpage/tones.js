@@ -16,13 +16,25 @@ export function play(tone) {
   if (tone === playing) return;
   playing = tone;
   clearInterval(timer);
-  if (tone === null) return void context?.suspend();
-  // Before the user has clicked or typed, the browser keeps the context suspended, and the call rings silently.
+  if (tone === null) void context?.suspend();
+  // Before the user has clicked or typed, the browser allows no sound, and the call rings silently.
+  else if (navigator.userActivation?.hasBeenActive ?? true) begin(tone);
+  else for (const type of ["pointerup", "keyup"]) addEventListener(type, begun, { once: true });
+}
+
+/** The user has clicked or typed for the first time. */
+function begun() {
+  for (const type of ["pointerup", "keyup"]) removeEventListener(type, begun);
+  if (playing !== null) begin(playing);
+}
+
+/** @param {keyof typeof TONES} tone */
+function begin(tone) {
+  clearInterval(timer);
   context ??= new AudioContext();
   void context.resume();
-  const { everyMs } = TONES[tone];
   strike(TONES[tone]);
-  timer = setInterval(() => strike(TONES[tone]), everyMs);
+  timer = setInterval(() => strike(TONES[tone]), TONES[tone].everyMs);
 }
 
 /** @param {{notes: number[], level: number}} tone */

@@ -139,11 +139,12 @@ export function listOf(names) {
 export function channelWords(state) {
   return {
     connecting: "Connecting",
-    websocket: "Live",
-    sse: "Live by SSE",
-    poll: "Live by polling",
+    // How events arrive is no matter of the user. The timeline shows it.
+    websocket: "Online",
+    sse: "Online",
+    poll: "Online",
     offline: "Reconnecting",
-    replaced: "Paused",
+    replaced: "No calls here",
   }[state];
 }
 

@@ -60,6 +60,7 @@ class TestNotFound:
         path = f"/mediaConferences/{call.id}/participants/{stranger}"
         refused(404, "not-found", call.alice.request, "DELETE", path)
         refused(404, "not-found", call.alice.request, "PUT", f"{path}/mute", {"audio": True})
+        refused(404, "not-found", call.alice.request, "PUT", f"{path}/hand", {"raised": True})
 
     @pytest.mark.parametrize(
         "path", ["/mediaconferences", "/mediaConferences/", "/sessions/", "/v1", "/../etc/passwd", "/%00"]
@@ -81,6 +82,7 @@ class TestNotFound:
         ("GET", "/mediaConferences/{conference}/participants"),
         ("PUT", "/mediaConferences/{conference}/participants/{participant}"),
         ("DELETE", "/mediaConferences/{conference}/participants/{participant}/mute"),
+        ("DELETE", "/mediaConferences/{conference}/participants/{participant}/hand"),
         ("TRACE", "/mediaConferences"),
         ("BREW", "/mediaConferences"),
     ],

@@ -50,6 +50,8 @@ class TestHeaders:
         refused(412, "precondition-failed", call.alice.request, "DELETE", path, if_match=tag)
         mute = {"audio": True}
         refused(412, "precondition-failed", call.alice.request, "PUT", f"{path}/mute", mute, if_match=tag)
+        hand = {"raised": False}
+        refused(412, "precondition-failed", call.alice.request, "PUT", f"{path}/hand", hand, if_match=tag)
 
     @pytest.mark.parametrize("tag", ["*", '"{version}"', '"0", "{version}"', '"{version}","1"'])
     def test_a_precondition_that_holds_is_accepted(self, call: Call, tag: str) -> None:

@@ -32,6 +32,12 @@ class TestTopology:
             path = f"/mediaConferences/{call.id}/participants/{participant['id']}/mute"
             refused(409, "focus-only", call.alice.request, "PUT", path, body)
 
+    @pytest.mark.parametrize("raised", [True, False])
+    def test_a_peer_conference_does_not_support_hands(self, call: Call, raised: bool) -> None:
+        own = call.alice.get(call.id)["participants"][0]["id"]
+        path = f"/mediaConferences/{call.id}/participants/{own}/hand"
+        refused(409, "focus-only", call.alice.request, "PUT", path, {"raised": raised})
+
 
 class TestRateLimited:
     def test_the_requests_of_a_session_are_limited(self, call: Call, settings: Settings) -> None:

@@ -120,6 +120,12 @@ class TestMalformed:
         path = f"/mediaConferences/{call.id}/participants/{guest}/mute"
         refused(400, "malformed", call.alice.request, "PUT", path, body)
 
+    @pytest.mark.parametrize("body", [{}, {"raised": "true"}, {"raised": 1}, {"raised": None}])
+    def test_a_hand_that_is_not_a_boolean_is_refused(self, call: Call, body: dict[str, Any]) -> None:
+        own = call.alice.get(call.id)["participants"][0]["id"]
+        path = f"/mediaConferences/{call.id}/participants/{own}/hand"
+        refused(400, "malformed", call.alice.request, "PUT", path, body)
+
     @pytest.mark.parametrize("body", [{}, {"to": None}, {"to": ["carol"]}, {"to": "tel:1"}, {"to": "a\0"}, {"to": 7}])
     def test_an_invitation_without_an_address_is_refused(self, call: Call, body: dict[str, Any]) -> None:
         path = f"/mediaConferences/{call.id}/participants"

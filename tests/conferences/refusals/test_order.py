@@ -47,6 +47,7 @@ class TestOrderOfChecks:
         for body in self.BODIES:
             refused(404, "not-found", carol.request, "POST", path, body, **headers)
             refused(404, "not-found", carol.request, "PUT", f"{path}/{guest}/mute", body, **headers)
+            refused(404, "not-found", carol.request, "PUT", f"{path}/{guest}/hand", body, **headers)
 
     def test_headers_are_checked_third(self, ringing: Call) -> None:
         path = f"/mediaConferences/{ringing.id}"

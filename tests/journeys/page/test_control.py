@@ -156,7 +156,10 @@ async def test_a_guest_of_a_locked_conference_waits_for_the_host(visit: Visit) -
     bob = await come(visit, "bob-locked", query=re.sub(r"^[^?]*\?", "&", link))
     await bob.press("preview-join")
     await bob.is_in("open")
-    await alice.page.evaluate("window.sbe.client.currentCall.lock(true)")
+    await alice.press("btn-people")
+    await alice.part("lock-switch").check()
+    await alice.until("() => window.sbe.client.currentCall.locked")
+    await alice.press("people-panel-close")
     ann = await visit("ann-locked", address=link, live=None)
     await ann.part("preview-name").fill("Ann")
     await ann.press("preview-join")
@@ -167,7 +170,10 @@ async def test_a_guest_of_a_locked_conference_waits_for_the_host(visit: Visit) -
     knock = "window.sbe.client.currentCall.knocks"
     await alice.until(f"() => {knock}.length === 1")
     assert (await alice.page.evaluate(f"{knock}[0].username")).startswith("Ann (guest ")
-    await alice.page.evaluate(f"window.sbe.client.currentCall.admit({knock}[0].id)")
+    await alice.is_told("asks to join")
+    await expect(alice.part("btn-people")).to_contain_text("1 waiting")
+    await alice.press("btn-people")
+    await alice.part("people-knocks").get_by_role("button", name="Admit").click()
     await ann.is_in("open")
     await sees(ann, alice)
 

@@ -1,0 +1,51 @@
+"""Raised hands. Participants raise their own, and the host may lower the hands of others (protocol section 3)."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from conferences import wire
+from conferences.event_types import ParticipantHand
+from conferences.exceptions import FocusOnlyError
+from conferences.machine import Action
+from conferences.models import Role
+from conferences.operations import quotas
+from conferences.operations.locking import lock_for
+from events.exceptions import ForbiddenError, NotFoundError
+from events.models import Session
+
+
+# Called by the participant itself, or by the host. Events go to everybody else.
+@transaction.atomic(savepoint=False)
+def raise_hand(
+    *,
+    session: Session,
+    conference_id: str,
+    participant_id: str,
+    raised: bool,
+    now: datetime,
+    if_match: str | None = None,
+) -> None:
+    """Raise or lower a participant's hand. A hand that is raised already keeps its time, and so its turn.
+
+    :raises ForbiddenError: when the session lowers another participant's hand and is not the host, or raises it.
+    :raises FocusOnlyError: in `peer`, where two participants need no turns.
+    :raises NotFoundError: when the participant has left.
+    """
+    locked = lock_for(session, conference_id, now=now, if_match=if_match)
+    target, own = locked.participant(participant_id), locked.participant_of(session)
+    if target is not own and own.role != Role.HOST:
+        raise ForbiddenError("Only the host can lower the hands of others.")
+    if not locked.has_focus:
+        raise FocusOnlyError
+    locked.advance(Action.MANAGE)
+    if target.has_left:
+        raise NotFoundError("This participant has left.")
+    if raised and target is not own:
+        raise ForbiddenError("Participants can only raise their own hands.")
+    if raised == (target.hand_raised_at is not None):
+        return
+    quotas.require_change(own)
+    target.hand_raised_at = now if raised else None
+    locked.tell_all(ParticipantHand(participant=wire.participant(target)), but=[own])
+    locked.save()
