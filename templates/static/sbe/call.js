@@ -4,10 +4,13 @@ import { CallOver, Refusal } from "./errors.js";
 import { FocusLeg } from "./focus.js";
 import { Negotiator } from "./negotiator.js";
 import { PeerLeg } from "./peer.js";
+import { READ_EVERY_MS, ReceptionJudge, together } from "./reception.js";
 import { Recovery } from "./recovery.js";
 import { ConferenceRequests } from "./requests.js";
 import { Roster } from "./roster.js";
 import { Sending } from "./sending.js";
+import { readArrivals } from "./stats.js";
+import { every } from "./waiting.js";
 
 /**
  * @typedef {import("./types.js").Conference} Conference
@@ -60,6 +63,8 @@ export class Call extends Emitter {
   /** @type {Sending} */
   #sending;
   #stopFollowing;
+  #judge = new ReceptionJudge();
+  #stopListening = () => {};
   /** Why the call ended: the reason that the enabler reported, or `here` if this side ended it. */
   endReason = "";
   /** @type {Topology} */
@@ -192,6 +197,11 @@ export class Call extends Emitter {
   /** The tracks that arrive from the other side. */
   get remote() {
     return this.#tracksOf(this.other?.id ?? "");
+  }
+
+  /** Whether media arrives: from any participant, from none although it should, or none is expected. */
+  get receiving() {
+    return together(this.others.map(({ receiving }) => receiving));
   }
 
   /** The participant ID of the active speaker. Only a focus reports the speaker. */
@@ -487,6 +497,9 @@ export class Call extends Emitter {
 
   /** @param {SessionEvent} event */
   async #apply(event) {
+    const { type, participant, away } = /** @type {{type: string, participant?: unknown, away?: boolean}} */ (event);
+    if (type === "participant-away" && typeof participant === "string")
+      this.#roster.learnAway(participant, away === true);
     switch (event.type) {
       case "session-open":
         if (event.description) await this.#negotiator.handle(event);
@@ -606,12 +619,40 @@ export class Call extends Emitter {
     if (this.#roster.isMe(participant.id)) this.#sending.followMute(participant.muted);
   }
 
+  // ── what arrives ────────────────────────────────────────────────────────
+
+  /** Compare what arrives with what each participant should send now. */
+  async #listen() {
+    const { leg, pending } = this;
+    // An offer of the other side is being answered, so the tracks are about to change.
+    if (leg === null || this.#phase !== "open" || (pending && !pending.mine && !pending.asking)) return;
+    const expected = this.#expected(leg);
+    const isIdle = [...expected.values()].every((mids) => mids.length === 0);
+    const reading = isIdle
+      ? { at: performance.now(), tracks: new Map(), path: null }
+      : await readArrivals(leg.pc, { endsAtParticipant: !this.hasFocus });
+    if (leg === this.leg && this.#phase === "open") this.#roster.learnReceptions(this.#judge.judge(expected, reading));
+  }
+
+  /** @param {PeerLeg} leg @returns {Map<string, string[]>} the mids of the tracks that each participant should send */
+  #expected(leg) {
+    const senders = this.others.filter(({ state }) => state === "accepted");
+    return new Map(
+      senders.map(({ id, audio, camera, muted }) => {
+        const tracks = [muted.audio ? null : audio, muted.video ? null : camera];
+        return [id, tracks.flatMap((track) => (track && leg.midOf(track)) ?? [])];
+      }),
+    );
+  }
+
   // ── phases ──────────────────────────────────────────────────────────────
 
   #open() {
     if (this.#phase === "ended") return;
     this.#phase = "open";
     this.openedAt ??= new Date();
+    this.#stopListening();
+    this.#stopListening = every(READ_EVERY_MS, () => this.#listen());
     this.#recovery.reconcileSoon();
     this.emit("change", null);
   }
@@ -644,6 +685,7 @@ export class Call extends Emitter {
 
   #releaseMedia() {
     this.#stopFollowing();
+    this.#stopListening();
     this.#negotiator.close();
     this.around.closeMedia();
   }

@@ -7,14 +7,22 @@ import { Emitter } from "./emitter.js";
  * @typedef {import("./event-types.js").Quality} Quality
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
  *
- * @typedef {Participant & RemoteMedia & {speaking: boolean, interrupted: boolean, weak: boolean}} RemoteParticipant
- * another participant with the tracks that arrive from them now. `interrupted`: the focus receives nothing from them.
- * `weak`: their connection to the focus loses too many packets.
+ * @typedef {import("./reception.js").Reception} Reception
+ *
+ * @typedef {{speaking: boolean, interrupted: boolean, weak: boolean, away: boolean}} Condition
+ * `interrupted`: the focus receives nothing from the participant. `weak`: its connection to the focus loses too many
+ * packets. `away`: its page has closed, or is reloading.
+ *
+ * @typedef {Participant & RemoteMedia & Condition & Reception} RemoteParticipant another participant, with the tracks
+ * that arrive from it now
  */
 
 // The focus gives up an interrupted connection after 15 s, and it repeats its "poor" reports. So a report that is older
 // than this no longer counts.
 const TROUBLE_MS = 20_000;
+
+/** @type {Reception} */
+const NOTHING_EXPECTED = Object.freeze({ receiving: "idle", signal: null });
 
 /**
  * The participants of one conference as last reported, which of them is this side, and the state of each connection.
@@ -37,6 +45,8 @@ export class Roster extends Emitter {
    * @type {Map<string, {connection: "poor" | "disconnected", timer: ReturnType<typeof setTimeout>}>}
    */
   #troubles = new Map();
+  /** What arrives from each participant. @type {Map<string, Reception>} */
+  #receptions = new Map();
 
   /**
    * @param {object} options
@@ -73,6 +83,8 @@ export class Roster extends Emitter {
       return {
         ...participant,
         ...this.#tracksOf(id),
+        ...(this.#receptions.get(id) ?? NOTHING_EXPECTED),
+        away: participant.away ?? false,
         speaking: id === this.speaker,
         interrupted: trouble === "disconnected",
         weak: trouble === "poor",
@@ -135,6 +147,24 @@ export class Roster extends Emitter {
       : participants.map((each) => (each.id === participant.id ? participant : each));
     this.conference = { ...conference, participants: now };
     if (participant.sessionId === this.#sessionId) this.#myId = participant.id;
+  }
+
+  /** Store what arrives from each participant. @param {Map<string, Reception>} receptions */
+  learnReceptions(receptions) {
+    const before = this.#receptions;
+    this.#receptions = receptions;
+    const ids = new Set([...before.keys(), ...receptions.keys()]);
+    const isSame = [...ids].every((id) => {
+      const [was, is] = [before.get(id) ?? NOTHING_EXPECTED, receptions.get(id) ?? NOTHING_EXPECTED];
+      return was.receiving === is.receiving && was.signal === is.signal;
+    });
+    if (!isSame) this.emit("change", null);
+  }
+
+  /** Store that a participant's page has closed or is reloading, or is back. @param {string} id @param {boolean} away */
+  learnAway(id, away) {
+    const participant = this.find(id);
+    if (participant) this.learnParticipant({ ...participant, away });
   }
 
   /** Store the active speaker. @param {ActiveSpeaker} event */

@@ -26,6 +26,7 @@
  * @property {string | null} [device]
  * @property {{audio: boolean, video: boolean}} muted
  * @property {string | null} leftReason
+ * @property {boolean} [away] the page of the participant has closed, or is reloading
  *
  * @typedef {object} WireModification
  * @property {string} modId

@@ -103,7 +103,7 @@ function draw() {
 }
 
 function drawChannel() {
-  view.drawChannel(actions.inCall);
+  view.drawChannel();
 }
 
 /** Show the registered users, while the lobby is visible. */

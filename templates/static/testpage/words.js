@@ -83,6 +83,32 @@ export function channelWords(state) {
 }
 
 /**
+ * Say why nothing arrives from a participant.
+ *
+ * @param {import("../sbe/call.js").RemoteParticipant} participant
+ * @param {string} name
+ * @returns {{state: "away" | "interrupted" | "silent", words: string} | null} null if there is no trouble
+ */
+export function troubleWords({ away, interrupted, receiving }, name) {
+  if (away) return { state: "away", words: `${name} closed or is reloading the page` };
+  if (interrupted) return { state: "interrupted", words: "Connection interrupted" };
+  return receiving === "silent" ? { state: "silent", words: "Reconnecting…" } : null;
+}
+
+/**
+ * Say what an unreachable server means for the call, if there is one.
+ *
+ * @param {import("../sbe/call.js").Call | null} call that has not ended
+ */
+export function outageWords(call) {
+  if (call?.receiving === "silent" || call?.connection === "disconnected" || call?.connection === "failed")
+    return "The server cannot be reached, and the call is interrupted. Reconnecting…";
+  // Without arriving media it is unknown whether the call goes on.
+  const goesOn = call?.receiving === "live" && call.connection === "connected";
+  return `The server cannot be reached. ${goesOn ? "Your call goes on. " : ""}Reconnecting…`;
+}
+
+/**
  * Say why a call ended. `wasOpen`: it had been answered. `together`: it had more than two participants.
  *
  * @param {string} reason
