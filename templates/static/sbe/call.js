@@ -107,8 +107,13 @@ export class Call extends Emitter {
         if (this.me?.muted.video) await this.mute({ video: false });
       },
     });
-    this.#stopFollowing = media.on("change", () => void this.#negotiator.setTracks());
-    this.#follow();
+    const following = [
+      media.on("change", () => void this.#negotiator.setTracks()),
+      media.on("device-lost", ({ device }) => void this.#follow(device)),
+      media.on("device-back", ({ device }) => void this.#follow(device)),
+    ];
+    this.#stopFollowing = () => following.forEach((stop) => stop());
+    this.#passOn();
   }
 
   /** @returns {import("./negotiator.js").Situation} */
@@ -137,7 +142,7 @@ export class Call extends Emitter {
   }
 
   /** Pass on what the call's parts emit. */
-  #follow() {
+  #passOn() {
     const changed = () => this.emit("change", null);
     this.#roster.on("change", changed);
     this.#recovery.on("notice", (notice) => this.emit("notice", notice));
@@ -393,6 +398,23 @@ export class Call extends Emitter {
       else this.#end(body?.moveRefused ?? "here");
       return { outcome: body?.outcome, moveRefused: body?.moveRefused };
     });
+  }
+
+  /**
+   * Tell the other side that this side's device was lost, or is back.
+   *
+   * @param {import("./devices.js").DeviceName} device
+   */
+  async #follow(device) {
+    if (this.#phase !== "open" || !this.me) return;
+    const { media } = this.around;
+    try {
+      if (device === "microphone") await (this.hasFocus && this.muteParticipant(this.me.id, { audio: media.muted }));
+      else if (media.camera) await this.addVideo();
+      else await this.#sending.tellVideoStopped();
+    } catch (error) {
+      if (!(error instanceof CallOver)) this.emit("notice", { code: "failed", error });
+    }
   }
 
   /** Accept the pending offer of the other side. @returns {Promise<void>} */

@@ -19,6 +19,8 @@ import { Refusal } from "./errors.js";
 export class Sending extends Emitter {
   /** Whether this side wants a video section. It may want one without a camera. */
   video = false;
+  /** @type {Promise<Outcome> | null} */
+  #adding = null;
   #media;
   #negotiator;
   #situation;
@@ -50,8 +52,14 @@ export class Sending extends Emitter {
     return { audio, camera, screen, video, hold: holding ? this.#holdDirection() : null };
   }
 
+  /** @returns {Promise<Outcome>} of the attempt in progress, if there is one */
+  addVideo() {
+    this.#adding ??= this.#addVideo().finally(() => (this.#adding = null));
+    return this.#adding;
+  }
+
   /** @returns {Promise<Outcome>} */
-  async addVideo() {
+  async #addVideo() {
     await this.#media.openCamera();
     await this.#unmuteVideo();
     if (this.#maySend("camera") || this.#situation.isOnHold) return "accepted";
@@ -67,8 +75,13 @@ export class Sending extends Emitter {
   }
 
   /** @returns {Promise<void>} */
-  async stopVideo() {
+  stopVideo() {
     this.#media.close("camera");
+    return this.tellVideoStopped();
+  }
+
+  /** Offer that the camera is off, so that the other side does not show the last frame as live video. */
+  async tellVideoStopped() {
     if (this.#situation.isOnHold || !this.#maySend("camera")) return;
     try {
       await this.#negotiator.modify();
@@ -131,9 +144,11 @@ export class Sending extends Emitter {
       media.muted = true;
       this.emit("notice", { code: "muted-by-host", kind: "audio" });
     }
-    if (video && (media.camera || media.screen)) {
-      media.close("camera");
-      media.close("screen");
+    if (!video) return;
+    const isSending = media.camera || media.screen;
+    media.close("camera");
+    media.close("screen");
+    if (isSending) {
       this.#negotiator.confirm();
       this.emit("notice", { code: "muted-by-host", kind: "video" });
     }

@@ -2,12 +2,14 @@ import { SbeClient } from "../sbe/sbe-client.js";
 import { Actions } from "./actions.js";
 import { ChatDrawer } from "./chat-drawer.js";
 import { connectControls } from "./controls.js";
+import { DeviceMenu } from "./device-menu.js";
 import { byId } from "./dom.js";
 import { InviteDialog } from "./invite-dialog.js";
 import { JoinLink } from "./join-link.js";
 import { ModificationDialog } from "./modification-dialog.js";
 import { MoveDialog } from "./move-dialog.js";
 import { People } from "./people.js";
+import { prefer } from "./preferences.js";
 import { QualityChart } from "./quality.js";
 import { Registration } from "./registration.js";
 import { RingDialog } from "./ring.js";
@@ -17,7 +19,7 @@ import { TileMenu } from "./tile-menu.js";
 import { Timeline } from "./timeline.js";
 import { announce, toast } from "./toasts.js";
 import { View } from "./view.js";
-import { noticeWords } from "./words.js";
+import { addedWords, deviceWords, noticeWords } from "./words.js";
 
 /*
  * The test page. This file connects the parts of the page. Each part draws some of SbeClient's state and passes on the
@@ -56,9 +58,9 @@ const moveDialog = new MoveDialog(client, {
   onMove: (devices) => void actions.attempt(() => moveCall(devices)),
   onCopy: () => actions.copy(moveDialog.link),
 });
+const deviceMenu = new DeviceMenu(changeDevice);
 new Settings(client, {
-  onDevice: (name) =>
-    void actions.attempt(() => (name === "speaker" ? stage.useSpeaker() : actions.changeDevice(name))),
+  onDevice: changeDevice,
   onSignOff: () => void actions.attempt(() => client.unregister()),
 });
 connectControls(client, actions, {
@@ -77,6 +79,12 @@ Object.assign(window, {
   },
 });
 
+/** @param {import("./settings.js").DeviceName} name @param {string} deviceId empty for the system's default */
+function changeDevice(name, deviceId) {
+  prefer({ [name]: deviceId });
+  void actions.attempt(() => (name === "speaker" ? stage.useSpeaker() : actions.changeDevice(name, deviceId)));
+}
+
 /** @param {string[]} devices that will ring */
 async function moveCall(devices) {
   stage.ringing = devices;
@@ -94,7 +102,10 @@ function draw() {
   stage.draw();
   chat.draw(call);
   invite.draw(call);
-  if (!inCall) menu.close();
+  if (!inCall) {
+    menu.close();
+    deviceMenu.close();
+  }
   quality.follow(call && call.state !== "ended" && call.connection !== "closed" ? (call.leg?.pc ?? null) : null);
   modificationDialog.show(call);
   moveDialog.show(inCall);
@@ -132,6 +143,13 @@ client.on("notice", (notice) => {
   if (words) toast(words.text, words);
 });
 client.media.on("change", draw);
+client.media.on("device-lost", (event) => toast(deviceWords("lost", event), { bad: true, kind: event.device }));
+client.media.on("device-back", (event) => toast(deviceWords("back", event), { kind: event.device }));
+client.media.on("devices-changed", ({ added }) => {
+  // A device that replaces a lost one is announced once it works.
+  const words = actions.inCall && client.media.lost.length === 0 ? addedWords(added) : null;
+  if (words) toast(words);
+});
 byId("banner-resume").onclick = () => client.resumeEvents();
 addEventListener("pagehide", ({ persisted }) => {
   if (!persisted) client.farewell();

@@ -257,10 +257,10 @@ export class Stage {
     control("btn-mic", {
       icon: micOff ? "mic-off" : "mic",
       word: "Mic",
-      does: media.microphone === null ? "No mic" : micOff ? "Unmute mic" : "Mute mic",
+      does: media.microphone === null ? "Turn the mic on" : micOff ? "Unmute mic" : "Mute mic",
       on: !micOff,
       look: open && micOff ? "off" : "",
-      enabled: (open || state === "calling") && media.microphone !== null,
+      enabled: open || state === "calling",
       key: "M",
     });
     control("btn-camera", {

@@ -70,6 +70,32 @@ export function mediaWords({ device, reason }) {
   return `The ${name} could not be started.`;
 }
 
+/**
+ * Say that a device was lost, or that one is in use again.
+ *
+ * @param {"lost" | "back"} what
+ * @param {{device: "microphone" | "camera", label: string}} event
+ */
+export function deviceWords(what, { device, label }) {
+  if (what === "back") return label ? `Your ${device} is now “${label}”.` : `Your ${device} works again.`;
+  const verb = device === "camera" ? "see" : "hear";
+  const name = label ? `“${label}”` : `Your ${device}`;
+  return `${name} is no longer available. The others do not ${verb} you. Choose another ${device} with the arrow beside its button.`;
+}
+
+/**
+ * Say that devices were plugged in; null if there is nothing to choose.
+ *
+ * @param {{kind: string, label: string}[]} added
+ */
+export function addedWords(added) {
+  const inputs = added.filter(({ kind, label }) => kind !== "audiooutput" && label !== "");
+  const names = [...new Set(inputs.map(({ label }) => `“${label}”`))];
+  if (names.length === 0) return null;
+  const button = inputs[0].kind === "videoinput" ? "camera" : "microphone";
+  return `${names.join(" and ")} was connected. To use it, press the arrow beside the ${button} button.`;
+}
+
 /** @param {import("../sbe/channel.js").ChannelState} state */
 export function channelWords(state) {
   return {
