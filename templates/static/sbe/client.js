@@ -4,13 +4,13 @@ import { Emitter } from "./emitter.js";
 import { NetworkError, Refusal, SbeError, SessionOver } from "./errors.js";
 import { LocalMedia } from "./media.js";
 import { claim, forget, recall, remember } from "./memory.js";
-import { offersVideo } from "./peer.js";
 import { Rest } from "./rest.js";
 import { SerialQueue, backOff } from "./waiting.js";
 
 /**
  * @typedef {import("./types.js").Conference} Conference
  * @typedef {import("./types.js").Registered} Registered
+ * @typedef {import("./types.js").SentMedia} SentMedia
  * @typedef {import("./types.js").Session} Session
  * @typedef {import("./types.js").Trace} Trace
  * @typedef {import("./event-types.js").SessionEvent} SessionEvent
@@ -35,7 +35,8 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @property {"call" | "move"} reason
  * @property {string} username the caller; for a move, the other participant of the call
  * @property {string[]} with the other participants, present or invited
- * @property {boolean} video whether the caller's offer has video; true for a move, where this is unknown
+ * @property {SentMedia} media what the caller sends; for a move, what this user sent on the device that they leave
+ * @property {boolean} video whether the caller sends a camera or a screen
  * @property {string} ringsUntil
  * @property {InvitationReceived} event
  *
@@ -51,6 +52,8 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @property {Trace} trace one request, event or change of the channel
  */
 
+// An older enabler does not say which media the caller sends.
+const UNKNOWN_MEDIA = { audio: true, video: true, screen: false };
 const WAITING_TASKS = 512;
 const LONGEST_TIMER_MS = 6 * 3_600_000;
 
@@ -442,7 +445,7 @@ export class SbeClient extends Emitter {
 
   /** @param {InvitationReceived} event */
   #ring(event) {
-    const { conference, confId, reason, from, description, ringsUntil } = event;
+    const { conference, confId, reason, from, media = UNKNOWN_MEDIA, ringsUntil } = event;
     // After a reload, old invitations are read again. Those that no longer ring are skipped.
     if (Date.parse(ringsUntil) < Date.now()) return;
     if (this.currentCall?.confId === confId && !["ended", "moved"].includes(this.currentCall.state)) return;
@@ -458,7 +461,8 @@ export class SbeClient extends Emitter {
         .filter((each) => reason === "call" || each !== peer)
         .map(({ username }) => username)
         .filter(Boolean),
-      video: description ? offersVideo(description.sdp) : true,
+      media,
+      video: media.video || media.screen,
       ringsUntil,
       event,
     });

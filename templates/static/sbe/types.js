@@ -28,6 +28,8 @@
  * @property {string | null} leftReason
  * @property {boolean} [away] the page of the participant has closed, or is reloading
  *
+ * @typedef {{audio: boolean, video: boolean, screen: boolean}} SentMedia
+ *
  * @typedef {object} WireModification
  * @property {string} modId
  * @property {string} kind
