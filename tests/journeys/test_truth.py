@@ -25,9 +25,10 @@ _WATCH = """() => {
     if (watched.said === null) watched.late = Math.max(watched.late, now - last - 100);
     last = now;
   }, 100);
+  const attributeFilter = ["data-trouble", "data-state"];
   new MutationObserver(() => {
     if (says()) watched.said ??= performance.now();
-  }).observe(stage, {subtree: true, childList: true, attributes: true, attributeFilter: ["data-trouble", "data-state"]});
+  }).observe(stage, {subtree: true, childList: true, attributes: true, attributeFilter});
 }"""
 # How long after the last packet the page said so, and how late its timers were, in ms.
 _DELAY = """async () => {
