@@ -101,8 +101,8 @@ class MediaPlan:
     def _is_live(self, owner: str, label: str) -> bool:
         """Tell whether receivers should expect media from a track. Muting does not change the result.
 
-        While the owner moves, receivers keep the tracks that the new device will send: the microphone and the camera, if
-        the old device sent them. A screen cannot be shared before the user chooses it on the new device.
+        While the owner moves, receivers keep the tracks that the new device will send: the microphone and the camera,
+        if the old device sent them. A screen cannot be shared before the user chooses it on the new device.
         """
         participant = self._participants[owner]
         if not participant.state.is_present:

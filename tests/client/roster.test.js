@@ -132,9 +132,8 @@ test("what arrives from a participant is part of it, and a change of it is repor
 
 test("a participant whose page has closed is away until it is back", () => {
   const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" });
-  assert.equal(roster.others[0].away, false);
-  roster.learnAway("b", true);
-  assert.equal(roster.others[0].away, true);
-  roster.learnAway("b", false);
-  assert.equal(roster.others[0].away, false);
+  for (const away of [true, false]) {
+    roster.learnParticipant(participant({ id: "b", away }));
+    assert.equal(roster.others[0].away, away);
+  }
 });

@@ -101,11 +101,18 @@ async def test_a_killed_page_is_noticed_within_two_seconds_and_a_quiet_one_never
     assert delay < 2_000 + late
 
 
-async def test_the_banner_does_not_say_that_a_call_through_a_dead_server_goes_on(visit: Visit, server: Server) -> None:
+async def test_the_page_says_who_closed_a_page_and_that_a_call_through_a_dead_server_is_interrupted(
+    visit: Visit, server: Server
+) -> None:
     alice = await visit("alice-dead", direct=False)
     bob = await visit("bob-dead", direct=False)
     await call(alice, bob)
     await sees(alice, bob)
+    await bob.page.reload()
+    await expect(tile(alice, bob)).to_contain_text("bob-dead closed or is reloading the page", use_inner_text=True)
+    await bob.press("rejoin-join")
+    await sees(alice, bob)
+    await expect(tile(alice, bob)).to_have_attribute("data-state", "")
     server.kill()
     try:
         await alice.shows("banner", "the call is interrupted")

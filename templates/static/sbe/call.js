@@ -519,9 +519,6 @@ export class Call extends Emitter {
 
   /** @param {SessionEvent} event */
   async #apply(event) {
-    const { type, participant, away } = /** @type {{type: string, participant?: unknown, away?: boolean}} */ (event);
-    if (type === "participant-away" && typeof participant === "string")
-      this.#roster.learnAway(participant, away === true);
     switch (event.type) {
       case "session-open":
         if (event.description) await this.#negotiator.handle(event);

@@ -9,9 +9,10 @@ import { Emitter } from "./emitter.js";
  *
  * @typedef {import("./reception.js").Reception} Reception
  *
- * @typedef {{speaking: boolean, interrupted: boolean, weak: boolean, away: boolean}} Condition
+ * @typedef {{speaking: boolean, interrupted: boolean, weak: boolean, away: boolean,
+ *   unreachable: boolean}} Condition
  * `interrupted`: the focus receives nothing from the participant. `weak`: its connection to the focus loses too many
- * packets. `away`: its page has closed, or is reloading.
+ * packets. `away`: its page has closed, or is reloading. `unreachable`: no device rang when it was invited.
  *
  * @typedef {Participant & RemoteMedia & Condition & Reception} RemoteParticipant another participant, with the tracks
  * that arrive from it now
@@ -47,6 +48,9 @@ export class Roster extends Emitter {
   #troubles = new Map();
   /** What arrives from each participant. @type {Map<string, Reception>} */
   #receptions = new Map();
+
+  /** The participants for whom no device rang when this side invited them, by ID. @type {Set<string>} */
+  #unreachable = new Set();
 
   /**
    * @param {object} options
@@ -88,6 +92,7 @@ export class Roster extends Emitter {
         speaking: id === this.speaker,
         interrupted: trouble === "disconnected",
         weak: trouble === "poor",
+        unreachable: participant.state === "invited" && this.#unreachable.has(id),
       };
     });
   }
@@ -125,6 +130,7 @@ export class Roster extends Emitter {
    */
   learn(conference) {
     this.conference = conference;
+    conference.participants.forEach((participant) => this.#noteReachable(participant));
     const mine = conference.participants.filter(({ sessionId }) => sessionId === this.#sessionId);
     // A user who is invited again after leaving has two participants. The older one stays `left`.
     const current = mine.find(({ state }) => state !== "left") ?? mine.at(-1);
@@ -140,6 +146,7 @@ export class Roster extends Emitter {
   learnParticipant(participant) {
     const { conference } = this;
     if (!conference) return;
+    this.#noteReachable(participant);
     const { participants } = conference;
     const isNew = participants.every(({ id }) => id !== participant.id);
     const now = isNew
@@ -161,10 +168,9 @@ export class Roster extends Emitter {
     if (!isSame) this.emit("change", null);
   }
 
-  /** Store that a participant's page has closed or is reloading, or is back. @param {string} id @param {boolean} away */
-  learnAway(id, away) {
-    const participant = this.find(id);
-    if (participant) this.learnParticipant({ ...participant, away });
+  /** Only the answer to an invitation says how many devices ring. @param {Participant} participant */
+  #noteReachable({ id, reachable }) {
+    if (reachable === 0) this.#unreachable.add(id);
   }
 
   /** Store the active speaker. @param {ActiveSpeaker} event */

@@ -11,11 +11,12 @@
  * @property {string | null} icmn
  * @property {string | null} device
  * @property {string} state
+ * @property {boolean} [away] whether it had an event channel, and lost it
  * @property {string} expiresAt
  * @property {{webSocket: string, http: string}} events
  * @property {RTCIceServer[]} iceServers
  *
- * @typedef {Pick<Session, "id" | "username" | "vtn" | "icmn" | "device" | "state" | "expiresAt">} Registered
+ * @typedef {Pick<Session, "id" | "username" | "vtn" | "icmn" | "device" | "state" | "away" | "expiresAt">} Registered
  *
  * @typedef {object} Participant
  * @property {string} id
@@ -25,8 +26,9 @@
  * @property {string | null} sessionId
  * @property {string | null} [device]
  * @property {{audio: boolean, video: boolean}} muted
+ * @property {number} [reachable] only in the answer to the invitation: how many of the user's devices ring
+ * @property {boolean} [away] whether its page has announced that it closes or reloads, and has not come back
  * @property {string | null} leftReason
- * @property {boolean} [away] the page of the participant has closed, or is reloading
  *
  * @typedef {{audio: boolean, video: boolean, screen: boolean}} SentMedia
  *

@@ -2,7 +2,15 @@ import { byId, initials, setIcon, setText, showTracks } from "./dom.js";
 import { linkTo } from "./invite-dialog.js";
 import { preferences } from "./preferences.js";
 import { Tiles } from "./tiles.js";
-import { bitrateWords, durationWords, endedWords, perceives, secondsUntil, troubleWords } from "./words.js";
+import {
+  bitrateWords,
+  durationWords,
+  endedWords,
+  perceives,
+  ringingWords,
+  secondsUntil,
+  troubleWords,
+} from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
@@ -137,7 +145,7 @@ export class Stage {
 
   /** @param {Call} call @param {boolean} expectsPicture @param {ReturnType<typeof troubleWords>} trouble */
   #placeholderWords(call, expectsPicture, trouble) {
-    if (call.state === "calling") return call.confId ? "Ringing…" : "Calling…";
+    if (call.state === "calling") return ringingWords(call, call.others[0]);
     // The overlay already says that the other side is moving, and the old connection is no longer needed.
     if (call.otherMoves) return "";
     if (trouble?.state === "away") return trouble.words;

@@ -1,7 +1,7 @@
 import { byId, icon, initials, make, setIcon, setText, showTracks } from "./dom.js";
 import { arrange } from "./layout.js";
 import { preferences } from "./preferences.js";
-import { troubleWords } from "./words.js";
+import { ringingWords, troubleWords } from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
@@ -298,9 +298,7 @@ function person(other, call, isHost) {
     weak: weak && isLive,
     speaking: speaking && isLive,
     words: ringing
-      ? call.confId
-        ? "Ringing…"
-        : "Calling…"
+      ? ringingWords(call, other)
       : connecting
         ? connectionWords(call)
         : muted.video

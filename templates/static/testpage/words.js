@@ -96,6 +96,22 @@ export function addedWords(added) {
   return `${names.join(" and ")} was connected. To use it, press the arrow beside the ${button} button.`;
 }
 
+/**
+ * Say how it stands with a participant who has not answered yet.
+ *
+ * @param {import("../sbe/call.js").Call} call
+ * @param {import("../sbe/roster.js").RemoteParticipant | undefined} participant
+ */
+export function ringingWords({ confId }, participant) {
+  if (!confId) return "Calling…";
+  return participant?.unreachable ? "Not here at the moment. They will see a missed call." : "Ringing…";
+}
+
+/** @param {string[]} names */
+export function listOf(names) {
+  return names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : (names[0] ?? "");
+}
+
 /** @param {import("../sbe/channel.js").ChannelState} state */
 export function channelWords(state) {
   return {

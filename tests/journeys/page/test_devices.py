@@ -3,7 +3,6 @@
 import pytest
 from playwright.async_api import expect
 
-
 from tests.support.journeys.inspector import Inspector
 from tests.support.journeys.pages import FAKE_DEVICES, NO_QUESTIONS
 from tests.support.journeys.people import Launch, Visit
