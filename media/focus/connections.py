@@ -36,6 +36,7 @@ class Connections:
         before, leg.layout = leg.layout, layout
         participant, capabilities = self._participants[leg.participant], leg.negotiation.capabilities
         participant.informed = None
+        participant.sent = frozenset(layout.published) or participant.sent
         participant.lacks_opus = "audio" in capabilities and not takes_opus(capabilities)
         self._routing.publish(leg.participant, layout.published.values())
         if before.published.keys() != layout.published.keys():

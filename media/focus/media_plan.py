@@ -12,6 +12,7 @@ from media.focus.participants import Participants, legs_of
 from media.forward.tracks import Track
 from media.sdp.codecs import Agreed, takes_opus
 from media.sdp.media_section import Outgoing
+from media.sdp.sections import is_screen
 
 # If at least this many participants use Opus, they keep Opus when a participant without it joins. The new participant
 # then has no audio. If fewer use Opus, all change to PCMU.
@@ -98,9 +99,13 @@ class MediaPlan:
         )
 
     def _is_live(self, owner: str, label: str) -> bool:
-        """Tell whether receivers should expect media from a track. Muting and moving do not change the result."""
+        """Tell whether receivers should expect media from a track. Muting does not change the result.
+
+        While the owner moves, receivers keep the tracks that the new device will send: the microphone and the camera,
+        if the old device sent them. A screen cannot be shared before the user chooses it on the new device.
+        """
         participant = self._participants[owner]
         if not participant.state.is_present:
-            return True
+            return label in participant.sent and not is_screen(label)
         leg = participant.leg
         return not participant.state.is_on_hold and leg is not None and label in leg.layout.published

@@ -39,6 +39,8 @@ class Participant:
     id: str
     state: State
     leg: Leg | None = None
+    # The labels of the tracks that the participant sent last. A hold does not change them.
+    sent: frozenset[str] = frozenset()
     # The last reported quality of the participant's connection, and the time of that report.
     connection: Connection = Connection.CONNECTED
     reported_at: float = 0.0

@@ -265,6 +265,11 @@ def _labels(kind: str) -> Iterable[str]:
         yield f"{first[-1]}{count}"
 
 
+def is_screen(label: str) -> bool:
+    """Tell whether a track with this label is a shared screen."""
+    return label.startswith(_FIRST_LABELS["video"][-1])
+
+
 def place(states: Iterable[SectionState], outgoing: Iterable[Outgoing]) -> tuple[list[SectionState], list[Outgoing]]:
     """Return the sections with the tracks on them, and the live tracks that have no section.
 

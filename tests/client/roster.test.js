@@ -116,3 +116,24 @@ test("trouble is forgotten after 20 s if the event that ends it was lost", (cont
   assert.equal(roster.others[0].weak, false);
   assert.equal(changes, 1);
 });
+
+test("what arrives from a participant is part of it, and a change of it is reported once", () => {
+  const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" });
+  let changes = 0;
+  roster.on("change", () => (changes += 1));
+  assert.deepEqual([roster.others[0].receiving, roster.others[0].signal], ["idle", null]);
+  for (let time = 0; time < 3; time += 1) roster.learnReceptions(new Map([["b", { receiving: "silent", signal: 0 }]]));
+  assert.deepEqual([roster.others[0].receiving, roster.others[0].signal], ["silent", 0]);
+  assert.equal(changes, 1);
+  roster.learnReceptions(new Map());
+  assert.equal(roster.others[0].receiving, "idle");
+  assert.equal(changes, 2);
+});
+
+test("a participant whose page has closed is away until it is back", () => {
+  const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" });
+  for (const away of [true, false]) {
+    roster.learnParticipant(participant({ id: "b", away }));
+    assert.equal(roster.others[0].away, away);
+  }
+});

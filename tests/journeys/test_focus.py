@@ -161,6 +161,11 @@ async def _one_moves_to_another_device_and_nobody_renegotiates(
     visit: Visit, alice: Person, bob: Person, carol: Person
 ) -> Person:
     phone = await come(visit, bob.username, "phone")
+    # A screen that was shared once must not come back.
+    await bob.press("btn-screen")
+    await sees(alice, bob, screen=True)
+    await bob.press("btn-screen")
+    await expect(tile(alice, "bob-host-screen")).to_have_count(0)
     await agree(alice, bob, carol)
     offers = {other.username: _offers_to(other) for other in (alice, carol)}
     await move(bob)
@@ -171,6 +176,7 @@ async def _one_moves_to_another_device_and_nobody_renegotiates(
         # during the move.
         await _is_offered(other, offers[other.username] + 2)
         await is_settled(other)
+        await expect(tile(other, "bob-host-screen")).to_have_count(0)
     await phone.press("ring-accept")
     await phone.is_in("open")
     for other in (alice, carol):

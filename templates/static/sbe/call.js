@@ -5,10 +5,13 @@ import { FocusLeg } from "./focus.js";
 import { Lobby } from "./lobby.js";
 import { Negotiator } from "./negotiator.js";
 import { PeerLeg } from "./peer.js";
+import { READ_EVERY_MS, ReceptionJudge, together } from "./reception.js";
 import { Recovery } from "./recovery.js";
 import { ConferenceRequests } from "./requests.js";
 import { Roster } from "./roster.js";
 import { Sending } from "./sending.js";
+import { readArrivals } from "./stats.js";
+import { every } from "./waiting.js";
 
 /**
  * @typedef {import("./types.js").Conference} Conference
@@ -65,6 +68,8 @@ export class Call extends Emitter {
   #stopFollowing;
   /** Whether the conference was open before this device took part. */
   #isContinued = false;
+  #judge = new ReceptionJudge();
+  #stopListening = () => {};
   /** Why the call ended: the reason that the enabler reported, or `here` if this side ended it. */
   endReason = "";
   /** The participant who ended the call, if the enabler reported one. @type {Participant | null} */
@@ -114,8 +119,13 @@ export class Call extends Emitter {
         if (this.me?.muted.video) await this.mute({ video: false });
       },
     });
-    this.#stopFollowing = media.on("change", () => void this.#negotiator.setTracks());
-    this.#follow();
+    const following = [
+      media.on("change", () => void this.#negotiator.setTracks()),
+      media.on("device-lost", ({ device }) => void this.#follow(device)),
+      media.on("device-back", ({ device }) => void this.#follow(device)),
+    ];
+    this.#stopFollowing = () => following.forEach((stop) => stop());
+    this.#passOn();
   }
 
   /** @returns {import("./negotiator.js").Situation} */
@@ -144,7 +154,7 @@ export class Call extends Emitter {
   }
 
   /** Pass on what the call's parts emit. */
-  #follow() {
+  #passOn() {
     const changed = () => this.emit("change", null);
     this.#roster.on("change", changed);
     this.#recovery.on("notice", (notice) => this.emit("notice", notice));
@@ -214,6 +224,11 @@ export class Call extends Emitter {
   /** The sessions that knock at the locked conference, oldest first. Only the host has any. @returns {WaitingKnock[]} */
   get knocks() {
     return this.#lobby.knocks;
+  }
+
+  /** Whether media arrives: from any participant, from none although it should, or none is expected. */
+  get receiving() {
+    return together(this.others.map(({ receiving }) => receiving));
   }
 
   /** The participant ID of the active speaker. Only a focus reports the speaker. */
@@ -408,6 +423,23 @@ export class Call extends Emitter {
       else this.#end(body?.moveRefused ?? "here");
       return { outcome: body?.outcome, moveRefused: body?.moveRefused };
     });
+  }
+
+  /**
+   * Tell the other side that this side's device was lost, or is back.
+   *
+   * @param {import("./devices.js").DeviceName} device
+   */
+  async #follow(device) {
+    if (this.#phase !== "open" || !this.me) return;
+    const { media } = this.around;
+    try {
+      if (device === "microphone") await (this.hasFocus && this.muteParticipant(this.me.id, { audio: media.muted }));
+      else if (media.camera) await this.addVideo();
+      else await this.#sending.tellVideoStopped();
+    } catch (error) {
+      if (!(error instanceof CallOver)) this.emit("notice", { code: "failed", error });
+    }
   }
 
   /** Accept the pending offer of the other side. @returns {Promise<void>} */
@@ -760,12 +792,40 @@ export class Call extends Emitter {
     if (this.#roster.isMe(participant.id)) this.#sending.followMute(participant.muted);
   }
 
+  // ── what arrives ────────────────────────────────────────────────────────
+
+  /** Compare what arrives with what each participant should send now. */
+  async #listen() {
+    const { leg, pending } = this;
+    // An offer of the other side is being answered, so the tracks are about to change.
+    if (leg === null || this.#phase !== "open" || (pending && !pending.mine && !pending.asking)) return;
+    const expected = this.#expected(leg);
+    const isIdle = [...expected.values()].every((mids) => mids.length === 0);
+    const reading = isIdle
+      ? { at: performance.now(), tracks: new Map(), path: null }
+      : await readArrivals(leg.pc, { endsAtParticipant: !this.hasFocus });
+    if (leg === this.leg && this.#phase === "open") this.#roster.learnReceptions(this.#judge.judge(expected, reading));
+  }
+
+  /** @param {PeerLeg} leg @returns {Map<string, string[]>} the mids of the tracks that each participant should send */
+  #expected(leg) {
+    const senders = this.others.filter(({ state }) => state === "accepted");
+    return new Map(
+      senders.map(({ id, audio, camera, muted }) => {
+        const tracks = [muted.audio ? null : audio, muted.video ? null : camera];
+        return [id, tracks.flatMap((track) => (track && leg.midOf(track)) ?? [])];
+      }),
+    );
+  }
+
   // ── phases ──────────────────────────────────────────────────────────────
 
   #open() {
     if (this.#phase === "ended") return;
     this.#phase = "open";
     this.openedAt ??= this.#beganAt();
+    this.#stopListening();
+    this.#stopListening = every(READ_EVERY_MS, () => this.#listen());
     this.#catchUp();
     this.#recovery.reconcileSoon();
     this.emit("change", null);
@@ -823,6 +883,7 @@ export class Call extends Emitter {
 
   #releaseMedia() {
     this.#stopFollowing();
+    this.#stopListening();
     this.#negotiator.close();
     this.around.closeMedia();
   }

@@ -83,6 +83,11 @@ export class PeerLeg extends Emitter {
     return this.pc.currentRemoteDescription?.sdp ?? null;
   }
 
+  /** The mid of the section on which a track arrives. @param {MediaStreamTrack | null} track */
+  midOf(track) {
+    return this.pc.getTransceivers().find(({ receiver }) => receiver.track === track)?.mid ?? null;
+  }
+
   /** @param {Role} role */
   maySend(role) {
     const direction = this.#find(role)?.currentDirection;

@@ -7,14 +7,23 @@ import { Emitter } from "./emitter.js";
  * @typedef {import("./event-types.js").Quality} Quality
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
  *
- * @typedef {Participant & RemoteMedia & {speaking: boolean, interrupted: boolean, weak: boolean, unreachable: boolean}} RemoteParticipant
- * another participant with the tracks that arrive from them now. `interrupted`: the focus receives nothing from them.
- * `weak`: their connection to the focus loses too many packets. `unreachable`: no device rang when they were invited.
+ * @typedef {import("./reception.js").Reception} Reception
+ *
+ * @typedef {{speaking: boolean, interrupted: boolean, weak: boolean, away: boolean,
+ *   unreachable: boolean}} Condition
+ * `interrupted`: the focus receives nothing from the participant. `weak`: its connection to the focus loses too many
+ * packets. `away`: its page has closed, or is reloading. `unreachable`: no device rang when it was invited.
+ *
+ * @typedef {Participant & RemoteMedia & Condition & Reception} RemoteParticipant another participant, with the tracks
+ * that arrive from it now
  */
 
 // The focus gives up an interrupted connection after 15 s, and it repeats its "poor" reports. So a report that is older
 // than this no longer counts.
 const TROUBLE_MS = 20_000;
+
+/** @type {Reception} */
+const NOTHING_EXPECTED = Object.freeze({ receiving: "idle", signal: null });
 
 /**
  * The participants of one conference as last reported, which of them is this side, and the state of each connection.
@@ -37,6 +46,8 @@ export class Roster extends Emitter {
    * @type {Map<string, {connection: "poor" | "disconnected", timer: ReturnType<typeof setTimeout>}>}
    */
   #troubles = new Map();
+  /** What arrives from each participant. @type {Map<string, Reception>} */
+  #receptions = new Map();
 
   /** The participants for whom no device rang when this side invited them, by ID. @type {Set<string>} */
   #unreachable = new Set();
@@ -76,6 +87,8 @@ export class Roster extends Emitter {
       return {
         ...participant,
         ...this.#tracksOf(id),
+        ...(this.#receptions.get(id) ?? NOTHING_EXPECTED),
+        away: participant.away ?? false,
         speaking: id === this.speaker,
         interrupted: trouble === "disconnected",
         weak: trouble === "poor",
@@ -160,6 +173,18 @@ export class Roster extends Emitter {
   /** Store whether the conference is locked. @param {boolean} locked */
   learnLock(locked) {
     if (this.conference) this.conference = { ...this.conference, locked };
+  }
+
+  /** Store what arrives from each participant. @param {Map<string, Reception>} receptions */
+  learnReceptions(receptions) {
+    const before = this.#receptions;
+    this.#receptions = receptions;
+    const ids = new Set([...before.keys(), ...receptions.keys()]);
+    const isSame = [...ids].every((id) => {
+      const [was, is] = [before.get(id) ?? NOTHING_EXPECTED, receptions.get(id) ?? NOTHING_EXPECTED];
+      return was.receiving === is.receiving && was.signal === is.signal;
+    });
+    if (!isSame) this.emit("change", null);
   }
 
   /** Only the answer to an invitation says how many devices ring. @param {Participant} participant */

@@ -21,6 +21,8 @@ export class Sending extends Emitter {
   video = false;
   /** Whether the camera was switched before the call opened, when nothing could be offered. */
   #switched = false;
+  /** @type {Promise<Outcome> | null} */
+  #adding = null;
   #media;
   #negotiator;
   #situation;
@@ -52,8 +54,14 @@ export class Sending extends Emitter {
     return { audio, camera, screen, video, hold: holding ? this.#holdDirection() : null };
   }
 
+  /** @returns {Promise<Outcome>} of the attempt in progress, if there is one */
+  addVideo() {
+    this.#adding ??= this.#addVideo().finally(() => (this.#adding = null));
+    return this.#adding;
+  }
+
   /** @returns {Promise<Outcome>} */
-  async addVideo() {
+  async #addVideo() {
     await this.#media.openCamera();
     await this.#unmuteVideo();
     if (!this.#situation.isOpen) {
@@ -81,8 +89,13 @@ export class Sending extends Emitter {
   }
 
   /** @returns {Promise<void>} */
-  async stopVideo() {
+  stopVideo() {
     this.#media.close("camera");
+    return this.tellVideoStopped();
+  }
+
+  /** Offer that the camera is off, so that the other side does not show the last frame as live video. */
+  async tellVideoStopped() {
     if (!this.#situation.isOpen) this.#switched = true;
     if (!this.#situation.isOpen || this.#situation.isOnHold) return;
     // A pending offer may still allow the camera.
@@ -148,9 +161,11 @@ export class Sending extends Emitter {
       media.muted = true;
       this.emit("notice", { code: "muted-by-host", kind: "audio" });
     }
-    if (video && (media.camera || media.screen)) {
-      media.close("camera");
-      media.close("screen");
+    if (!video) return;
+    const isSending = media.camera || media.screen;
+    media.close("camera");
+    media.close("screen");
+    if (isSending) {
       this.#negotiator.confirm();
       this.emit("notice", { code: "muted-by-host", kind: "video" });
     }

@@ -63,3 +63,29 @@ export function qualityReader() {
     });
   };
 }
+
+/**
+ * Read what has arrived on each media section of a connection.
+ *
+ * @param {RTCPeerConnection} pc
+ * @param {{endsAtParticipant: boolean}} options whether the path leads to the participant itself, and not to a focus
+ * @returns {Promise<import("./reception.js").Reading>}
+ */
+export async function readArrivals(pc, { endsAtParticipant }) {
+  /** @type {import("./reception.js").Reading["tracks"]} */
+  const tracks = new Map();
+  let path = 0;
+  (await pc.getStats()).forEach((report) => {
+    if (report.type === "candidate-pair")
+      path += (report.packetsReceived ?? 0) + (report.requestsReceived ?? 0) + (report.responsesReceived ?? 0);
+    if (report.type !== "inbound-rtp" || report.mid === undefined) return;
+    const { packets, lost, ageMs } = tracks.get(report.mid) ?? { packets: 0, lost: 0, ageMs: null };
+    const { packetsReceived = 0, packetsLost = 0, lastPacketReceivedTimestamp: last, timestamp } = report;
+    tracks.set(report.mid, {
+      packets: packets + packetsReceived,
+      lost: lost + packetsLost,
+      ageMs: last === undefined ? ageMs : Math.min(timestamp - last, ageMs ?? Infinity),
+    });
+  });
+  return { at: performance.now(), tracks, path: endsAtParticipant ? path : null };
+}

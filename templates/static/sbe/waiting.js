@@ -19,6 +19,27 @@ export function sleep(ms, signal) {
 }
 
 /**
+ * Run a task again and again, until the returned function is called. A run starts only after the one before has ended.
+ * In Node, this alone does not keep the process alive.
+ *
+ * @param {number} ms
+ * @param {() => Promise<unknown>} task whose errors are ignored: the next run tries again
+ * @returns {() => void}
+ */
+export function every(ms, task) {
+  let isRunning = false;
+  const timer = setInterval(() => {
+    if (isRunning) return;
+    isRunning = true;
+    task()
+      .catch(() => undefined)
+      .finally(() => (isRunning = false));
+  }, ms);
+  if (typeof timer === "object") /** @type {{unref?: () => void}} */ (timer).unref?.();
+  return () => clearInterval(timer);
+}
+
+/**
  * Return a random delay between zero and a limit that doubles with each attempt (exponential back-off with full
  * jitter). The randomness spreads out the reconnections to a restarted server.
  *

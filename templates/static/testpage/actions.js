@@ -195,12 +195,21 @@ export class Actions {
     });
   }
 
-  /** Use another device from now on. @param {"camera" | "microphone"} name */
-  async changeDevice(name) {
+  /** Use another device from now on. @param {"camera" | "microphone"} name @param {string} deviceId empty for the default */
+  async changeDevice(name, deviceId) {
     const { media } = this.client;
-    if (media[name] === null) return;
-    media.close(name);
-    await (name === "camera" ? media.openCamera() : media.openMicrophone());
+    // To choose a microphone in a call means to use it. A camera that the user turned off stays off.
+    const wanted = media[name] !== null || media.lost.includes(name) || (name === "microphone" && this.inCall);
+    if (!wanted) media.preferred[name] = deviceId;
+    else await (name === "camera" ? media.openCamera({ deviceId }) : media.openMicrophone({ deviceId }));
+  }
+
+  /** Mute or unmute the microphone, and open it if it is not open. @param {Call} call */
+  async switchMicrophone(call) {
+    const { media } = this.client;
+    if (media.microphone !== null) return call.mute({ audio: !media.muted });
+    await media.openMicrophone();
+    await call.mute({ audio: false });
   }
 }
 

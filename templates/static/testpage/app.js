@@ -2,6 +2,7 @@ import { SbeClient } from "../sbe/sbe-client.js";
 import { Actions } from "./actions.js";
 import { ChatDrawer } from "./chat-drawer.js";
 import { connectControls } from "./controls.js";
+import { DeviceMenu } from "./device-menu.js";
 import { byId } from "./dom.js";
 import { EndScreen } from "./end-screen.js";
 import { InviteDialog } from "./invite-dialog.js";
@@ -12,6 +13,7 @@ import { ModificationDialog } from "./modification-dialog.js";
 import { MoveDialog } from "./move-dialog.js";
 import { People } from "./people.js";
 import { PeoplePanel } from "./people-panel.js";
+import { prefer } from "./preferences.js";
 import { Presenting } from "./presenting.js";
 import { Preview } from "./preview.js";
 import { QualityChart } from "./quality.js";
@@ -23,7 +25,7 @@ import { TileMenu } from "./tile-menu.js";
 import { Timeline } from "./timeline.js";
 import { announce, clearToasts, toast } from "./toasts.js";
 import { View } from "./view.js";
-import { noticeWords } from "./words.js";
+import { addedWords, deviceWords, noticeWords } from "./words.js";
 
 /** @typedef {import("../sbe/call.js").Notice} Notice */
 
@@ -87,9 +89,9 @@ const moveDialog = new MoveDialog(client, {
   onMove: (devices) => void actions.attempt(() => moveCall(devices)),
   onCopy: () => actions.copy(moveDialog.link),
 });
+const deviceMenu = new DeviceMenu(changeDevice);
 new Settings(client, {
-  onDevice: (name) =>
-    void actions.attempt(() => (name === "speaker" ? stage.useSpeaker() : actions.changeDevice(name))),
+  onDevice: changeDevice,
   onSignOff: () => void actions.attempt(() => client.unregister()),
 });
 connectControls(client, actions, {
@@ -112,6 +114,12 @@ Object.assign(window, {
     },
   },
 });
+
+/** @param {import("./settings.js").DeviceName} name @param {string} deviceId empty for the system's default */
+function changeDevice(name, deviceId) {
+  prefer({ [name]: deviceId });
+  void actions.attempt(() => (name === "speaker" ? stage.useSpeaker() : actions.changeDevice(name, deviceId)));
+}
 
 /** @param {string[]} devices that will ring */
 async function moveCall(devices) {
@@ -137,7 +145,10 @@ function draw() {
   peoplePanel.draw(call);
   endScreen.draw(call, client.session !== null);
   invite.draw(call);
-  if (!inCall) menu.close();
+  if (!inCall) {
+    menu.close();
+    deviceMenu.close();
+  }
   quality.follow(call && call.state !== "ended" && call.connection !== "closed" ? (call.leg?.pc ?? null) : null);
   modificationDialog.show(call);
   moveDialog.show(inCall);
@@ -147,7 +158,7 @@ function draw() {
 }
 
 function drawChannel() {
-  view.drawChannel(actions.inCall);
+  view.drawChannel();
 }
 
 /** Show the registered users, while the lobby is visible. */
@@ -185,6 +196,13 @@ client.on("notice", (notice) => {
   if (words) toast(words.text, words);
 });
 client.media.on("change", draw);
+client.media.on("device-lost", (event) => toast(deviceWords("lost", event), { bad: true, kind: event.device }));
+client.media.on("device-back", (event) => toast(deviceWords("back", event), { kind: event.device }));
+client.media.on("devices-changed", ({ added }) => {
+  // A device that replaces a lost one is announced once it works.
+  const words = actions.inCall && client.media.lost.length === 0 ? addedWords(added) : null;
+  if (words) toast(words);
+});
 byId("banner-resume").onclick = () => client.resumeEvents();
 addEventListener("pagehide", ({ persisted }) => {
   if (!persisted) client.farewell();

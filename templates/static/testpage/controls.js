@@ -33,7 +33,7 @@ const KEYS = new Map(
 export function connectControls(client, actions, { onMove, onHangUp, onQuality, onPressed }) {
   const { media } = client;
   const buttons = {
-    "btn-mic": () => actions.begin((call) => call.mute({ audio: !media.muted })),
+    "btn-mic": () => actions.begin((call) => actions.switchMicrophone(call)),
     "btn-camera": () => actions.begin((call) => (media.camera ? call.stopVideo() : call.addVideo())),
     "btn-screen": () => actions.begin((call) => (media.screen ? call.stopScreen() : call.shareScreen())),
     "btn-hold": () => actions.begin((call) => (call.state === "on-hold" ? call.resume() : call.hold())),

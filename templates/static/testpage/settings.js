@@ -17,7 +17,7 @@ export class Settings {
   /**
    * @param {SbeClient} client
    * @param {object} actions
-   * @param {(name: DeviceName) => void} actions.onDevice
+   * @param {(name: DeviceName, deviceId: string) => void} actions.onDevice
    * @param {() => void} actions.onSignOff
    */
   constructor(client, { onDevice, onSignOff }) {
@@ -31,9 +31,7 @@ export class Settings {
     for (const name of NAMES) {
       const select = selectOf(name);
       select.addEventListener("change", () => {
-        prefer({ [name]: select.value });
-        this.apply();
-        onDevice(name);
+        onDevice(name, select.value);
       });
     }
     this.#bindSwitch("ask-switch", "ask");
@@ -70,12 +68,8 @@ export class Settings {
   async #listDevices() {
     const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
     for (const name of NAMES) {
-      const found = devices.filter(
-        ({ kind, deviceId }) => kind === KINDS[name] && deviceId !== "" && deviceId !== "default",
-      );
-      const options = found.map(({ deviceId, label }, index) =>
-        make("option", { value: deviceId }, label || `${name} ${index + 1}`),
-      );
+      const found = devicesOf(name, devices);
+      const options = found.map(({ deviceId, label }) => make("option", { value: deviceId }, label));
       const select = selectOf(name);
       select.replaceChildren(make("option", { value: "" }, "System default"), ...options);
       select.value = found.some(({ deviceId }) => deviceId === preferences[name]) ? preferences[name] : "";
@@ -97,6 +91,18 @@ export class Settings {
       this.apply();
     });
   }
+}
+
+/**
+ * Return the devices that a user can choose. The browser hides their names until the page may use one.
+ *
+ * @param {DeviceName} name
+ * @param {MediaDeviceInfo[]} devices
+ */
+export function devicesOf(name, devices) {
+  return devices
+    .filter(({ kind, deviceId }) => kind === KINDS[name] && !["", "default", "communications"].includes(deviceId))
+    .map(({ deviceId, label }, index) => ({ deviceId, label: label || `${name} ${index + 1}` }));
 }
 
 /** @param {DeviceName} name */

@@ -3,7 +3,15 @@ import { linkTo } from "./invite-dialog.js";
 import { canGoOn } from "./leave-dialog.js";
 import { preferences } from "./preferences.js";
 import { Tiles } from "./tiles.js";
-import { bitrateWords, durationWords, endedWords, perceives, ringingWords, secondsUntil } from "./words.js";
+import {
+  bitrateWords,
+  durationWords,
+  endedWords,
+  perceives,
+  ringingWords,
+  secondsUntil,
+  troubleWords,
+} from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
@@ -14,6 +22,9 @@ import { bitrateWords, durationWords, endedWords, perceives, ringingWords, secon
 // After this many readings without a new frame the camera counts as off. A client may close its camera without
 // announcing that.
 const STILL_READINGS = 3;
+// From these round trips on, a conversation is hard, or slow.
+const SLOW_MS = 500;
+const SLUGGISH_MS = 250;
 
 /** The video, the overlays on it, and the row of controls. Each call of `draw` renders the client's whole state. */
 export class Stage {
@@ -23,6 +34,8 @@ export class Stage {
   #local = /** @type {HTMLVideoElement} */ (byId("local-video"));
   #lastFrames = -1;
   #stillFor = 0;
+  /** @type {Quality | null} */
+  #quality = null;
   /** The names of the devices that a move rings, as far as they are known. @type {string[]} */
   ringing = [];
 
@@ -48,6 +61,7 @@ export class Stage {
       this.#drawVideo(call);
       this.#drawOverlays(call);
       this.#drawPending(call);
+      this.#drawQuality(call);
     }
     this.#drawControls(call);
   }
@@ -56,12 +70,19 @@ export class Stage {
   onQuality(quality) {
     this.#stillFor = quality.framesDecoded > this.#lastFrames ? 0 : this.#stillFor + 1;
     this.#lastFrames = quality.framesDecoded;
-    const { lossPercent, rttMs } = quality;
-    const level = lossPercent > 8 || (rttMs ?? 0) > 500 ? 1 : lossPercent > 2 || (rttMs ?? 0) > 250 ? 2 : 3;
-    byId("quality-bars").dataset.level = String(level);
-    setText(byId("quality-text"), bitrateWords(quality.receivedBps));
-    byId("tag-quality").title = `Receiving ${bitrateWords(quality.receivedBps)}. Show the connection’s quality.`;
+    this.#quality = quality;
     this.draw();
+  }
+
+  /** Show how well the others' media arrives. Without arriving media there is nothing to show. @param {Call} call */
+  #drawQuality({ receiving, others }) {
+    const { rttMs = 0, receivedBps = 0 } = this.#quality ?? {};
+    const signal = Math.max(0, ...others.map((other) => other.signal ?? 0));
+    const most = (rttMs ?? 0) > SLOW_MS ? 1 : (rttMs ?? 0) > SLUGGISH_MS ? 2 : 3;
+    byId("quality-bars").dataset.level = String(Math.min(signal, most));
+    const words = receiving === "live" ? bitrateWords(receivedBps) : "";
+    setText(byId("quality-text"), words);
+    byId("tag-quality").title = `${words ? `Receiving ${words}. ` : ""}Show the connection’s quality.`;
   }
 
   /** Advance the clock. The page calls it once a second. */
@@ -83,10 +104,16 @@ export class Stage {
     const { audio, camera, screen } = call.hasFocus ? NOTHING : call.remote;
     showTracks(this.#remote, [screen ?? camera, audio]);
     showTracks(this.#inset, [screen ? camera : null]);
-    const moving = this.#stillFor < STILL_READINGS;
+    const [other] = call.others;
+    const trouble = other && !call.hasFocus && call.state !== "held" ? troubleWords(other, nameOf(call)) : null;
+    // The last picture of a participant from whom nothing arrives any more stays, dimmed.
+    const moving = this.#stillFor < STILL_READINGS || trouble !== null;
     const picture = screen ? "screen" : camera && moving && call.connection === "connected" ? "camera" : "none";
     this.#stage.dataset.picture = picture;
     this.#inset.hidden = !screen || !camera;
+    this.#stage.dataset.trouble = trouble?.state ?? "";
+    byId("trouble").hidden = trouble === null || picture === "none";
+    setText(byId("trouble-text"), trouble?.words ?? "");
 
     this.#drawSelf(call);
 
@@ -95,7 +122,7 @@ export class Stage {
     this.#drawLonely(call);
     setText(byId("placeholder-avatar"), initials(name));
     setText(byId("placeholder-name"), name);
-    setText(byId("placeholder-text"), this.#placeholderWords(call, camera !== null));
+    setText(byId("placeholder-text"), this.#placeholderWords(call, camera !== null, trouble));
     const inCall =
       ["open", "on-hold", "held"].includes(call.state) ||
       (call.state === "calling" && call.conference?.access === "open");
@@ -134,14 +161,16 @@ export class Stage {
     if (open) /** @type {HTMLInputElement} */ (byId("lonely-link")).value = linkTo(call);
   }
 
-  /** @param {Call} call @param {boolean} expectsPicture */
-  #placeholderWords(call, expectsPicture) {
+  /** @param {Call} call @param {boolean} expectsPicture @param {ReturnType<typeof troubleWords>} trouble */
+  #placeholderWords(call, expectsPicture, trouble) {
     if (call.state === "calling") return ringingWords(call, call.others[0]);
     // The overlay already says that the other side is moving, and the old connection is no longer needed.
     if (call.otherMoves) return "";
+    if (trouble?.state === "away") return trouble.words;
     if (call.connection === "failed" || call.connection === "disconnected")
       return "The connection is interrupted. Trying again…";
     if (call.connection !== "connected") return "Connecting…";
+    if (trouble) return trouble.words;
     if (expectsPicture) return "The camera is off";
     return this.client.media.camera || this.client.media.screen ? "The camera is off" : "Audio call";
   }
@@ -263,10 +292,10 @@ export class Stage {
     control("btn-mic", {
       icon: micOff ? "mic-off" : "mic",
       word: "Mic",
-      does: media.microphone === null ? "No mic" : micOff ? "Unmute mic" : "Mute mic",
+      does: media.microphone === null ? "Turn the mic on" : micOff ? "Unmute mic" : "Mute mic",
       on: !micOff,
       look: (open || state === "calling") && micOff ? "off" : "",
-      enabled: (open || state === "calling") && media.microphone !== null,
+      enabled: open || state === "calling",
       key: "M",
     });
     control("btn-camera", {

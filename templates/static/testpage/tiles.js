@@ -1,12 +1,14 @@
 import { byId, icon, initials, make, setIcon, setText, showTracks } from "./dom.js";
 import { arrange } from "./layout.js";
 import { preferences } from "./preferences.js";
-import { ringingWords } from "./words.js";
+import { ringingWords, troubleWords } from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
  * @typedef {import("../sbe/call.js").Call} Call
  * @typedef {import("../sbe/call.js").RemoteParticipant} RemoteParticipant
+ *
+ * @typedef {{icon: string, words: string}} Veil an overlay over the picture, with an icon and a text
  *
  * @typedef {object} Face the content of one tile
  * @property {string} key
@@ -16,7 +18,9 @@ import { ringingWords } from "./words.js";
  * @property {"person" | "self" | "screen"} sort
  * @property {(MediaStreamTrack | null)[]} tracks
  * @property {boolean} picture whether it shows video
- * @property {"" | "invited" | "on-hold" | "moving" | "interrupted"} state
+ * @property {"" | "invited" | "on-hold" | "moving" | "away" | "interrupted" | "silent"} state
+ * @property {Veil | null} veil
+ * @property {0 | 1 | 2 | 3 | null} signal how well its media arrives; null if none is expected
  * @property {boolean} silent its microphone is off
  * @property {boolean} weak its connection loses too many packets
  * @property {boolean} speaking
@@ -26,11 +30,10 @@ import { ringingWords } from "./words.js";
  * @property {boolean} manageable whether this side may mute and remove them
  */
 
-/** The overlay of a tile, by its state. @type {Record<string, {icon: string, words: string} | undefined>} */
+/** The overlays for states that are no trouble. @type {Record<string, Veil | undefined>} */
 const VEILS = {
   "on-hold": { icon: "pause", words: "On hold" },
   "moving": { icon: "move", words: "Moving to another device" },
-  "interrupted": { icon: "no-signal", words: "Connection interrupted" },
 };
 
 /**
@@ -165,6 +168,7 @@ export class Tiles {
         icon("host"),
         make("span", {}),
         make("span", { class: "sr-only" }),
+        make("span", { "class": "bars", "aria-hidden": "true" }, make("i"), make("i"), make("i")),
       ),
       make("div", { class: "tile-buttons" }, pin, menu),
     );
@@ -192,7 +196,7 @@ export class Tiles {
 
   /** @param {HTMLElement} tile @param {Face} face */
   #fill(tile, face) {
-    const { participant, name, tracks, picture, state, silent, weak, speaking, words, manageable } = face;
+    const { participant, name, tracks, picture, state, veil, signal, silent, weak, speaking, words, manageable } = face;
     Object.assign(tile.dataset, {
       participant,
       name,
@@ -201,6 +205,7 @@ export class Tiles {
       silent: String(silent),
       weak: String(weak),
       speaking: String(speaking),
+      signal: String(signal ?? ""),
     });
     const video = /** @type {HTMLVideoElement} */ (part(tile, "video"));
     showTracks(video, tracks);
@@ -209,7 +214,6 @@ export class Tiles {
     setText(part(tile, ".avatar"), initials(name));
     setText(part(tile, ".placeholder-name"), name);
     setText(part(tile, ".tile-words"), words);
-    const veil = VEILS[state];
     part(tile, ".tile-veil").hidden = !veil;
     if (veil) {
       setIcon(part(tile, ".tile-veil"), veil.icon);
@@ -231,6 +235,9 @@ export class Tiles {
     const shows = [silent, weak, face.hand, face.host];
     tile.querySelectorAll(".tile-name .icon").forEach((sign, at) => sign.toggleAttribute("hidden", !shows[at]));
     tile.dataset.hand = String(face.hand);
+    // A good signal needs no mention.
+    part(tile, ".bars").hidden = signal === null || signal === 3;
+    part(tile, ".bars").dataset.level = String(signal ?? 0);
     part(tile, ".tile-name").title = weak ? "Weak connection" : "";
     part(tile, ".tile-buttons").dataset.of = shown;
     part(tile, `[data-testid^="menu-"]`).hidden = !manageable;
@@ -291,20 +298,24 @@ function facesOf(call, client) {
 
 /** @param {RemoteParticipant} other @param {Call} call @param {boolean} isHost @returns {Face} */
 function person(other, call, isHost) {
-  const { id, username, audio, camera, muted, state, speaking, interrupted, weak } = other;
+  const { id, username, audio, camera, muted, state, speaking, weak } = other;
   const isLive = state === "accepted" || state === "moving";
   const picture = camera !== null && isLive && !muted.video;
   const ringing = state === "invited";
   const connecting = call.connection !== "connected";
+  const name = username || call.addresses[0]?.replace(/^tel:/, "") || "Somebody";
+  const trouble = state === "accepted" ? troubleOf(other, call, name) : null;
   return {
     key: id,
     participant: id,
-    name: username || call.addresses[0]?.replace(/^tel:/, "") || "Somebody",
+    name,
     testid: username,
     sort: "person",
     tracks: [camera, audio],
     picture: picture && !connecting,
-    state: state === "accepted" || state === "left" ? (interrupted ? "interrupted" : "") : state,
+    state: state === "accepted" || state === "left" ? (trouble?.state ?? "") : state,
+    veil: VEILS[state] ?? (trouble && { icon: "no-signal", words: trouble.words }),
+    signal: other.signal,
     silent: muted.audio && !ringing,
     weak: weak && isLive,
     speaking: speaking && isLive,
@@ -321,6 +332,16 @@ function person(other, call, isHost) {
     hand: isLive && Boolean(other.handRaisedAt),
     manageable: isHost && !ringing,
   };
+}
+
+/**
+ * While this side's own connection is broken, nothing arrives from anybody. That says nothing about the others.
+ *
+ * @param {RemoteParticipant} other @param {Call} call @param {string} name
+ */
+function troubleOf(other, call, name) {
+  const trouble = troubleWords(other, name);
+  return trouble?.state === "silent" && call.connection !== "connected" ? null : trouble;
 }
 
 /** @param {Call} call */
@@ -341,6 +362,8 @@ function screen({ id, username, screen: track, muted }) {
     tracks: [track],
     picture: !muted.video,
     state: "",
+    veil: null,
+    signal: null,
     silent: false,
     weak: false,
     speaking: false,
@@ -362,6 +385,8 @@ function self(call, { media, session }) {
     tracks: [media.camera],
     picture: media.camera !== null,
     state: "",
+    veil: null,
+    signal: null,
     silent: media.muted || media.microphone === null,
     weak: false,
     speaking: call.me !== null && call.me.id === call.speaker,

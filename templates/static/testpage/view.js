@@ -3,7 +3,7 @@ import { preferences } from "./preferences.js";
 import { nameOf } from "./stage.js";
 import { announce } from "./toasts.js";
 import { play } from "./tones.js";
-import { channelWords } from "./words.js";
+import { channelWords, outageWords } from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
@@ -13,7 +13,7 @@ import { channelWords } from "./words.js";
  */
 
 // During an interruption shorter than this, only the dot changes, and no banner is shown.
-const BANNER_AFTER_MS = 1_500;
+const BANNER_AFTER_MS = 2_000;
 
 /** The parts that concern the whole page: the choice of the view, the header, the title, the tone and the banner. */
 export class View {
@@ -54,6 +54,7 @@ export class View {
   /** Finish a draw: update the tone and the title, and react to a change of the view. */
   drawFoot() {
     this.sound();
+    this.#drawOutage();
     this.#retitle(this.client.currentCall);
     const view = /** @type {ViewName} */ (document.body.dataset.view);
     if (view !== this.shown) this.#enter(view);
@@ -106,8 +107,7 @@ export class View {
     this.#title = title;
   }
 
-  /** @param {boolean} inCall */
-  drawChannel(inCall) {
+  drawChannel() {
     const { channelState: state, session } = this.client;
     byId("channel-state").dataset.state = state;
     setText(byId("channel-word"), channelWords(state));
@@ -120,14 +120,15 @@ export class View {
     byId("banner").hidden = !isReplaced;
     if (state !== "offline" || session === null) return;
     this.#bannerTimer = setTimeout(() => {
-      setText(
-        byId("banner-text"),
-        inCall
-          ? "The server cannot be reached. Your call goes on. Reconnecting…"
-          : "The server cannot be reached. Reconnecting…",
-      );
+      this.#drawOutage();
       byId("banner").hidden = false;
     }, BANNER_AFTER_MS);
+  }
+
+  #drawOutage() {
+    const { callState, currentCall, channelState } = this.client;
+    if (channelState !== "offline") return;
+    setText(byId("banner-text"), outageWords(["ended", "moved"].includes(callState) ? null : currentCall));
   }
 }
 

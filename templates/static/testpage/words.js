@@ -120,6 +120,32 @@ export function presentingWords({ paused }) {
 }
 
 /**
+ * Say that a device was lost, or that one is in use again.
+ *
+ * @param {"lost" | "back"} what
+ * @param {{device: "microphone" | "camera", label: string}} event
+ */
+export function deviceWords(what, { device, label }) {
+  if (what === "back") return label ? `Your ${device} is now “${label}”.` : `Your ${device} works again.`;
+  const verb = device === "camera" ? "see" : "hear";
+  const name = label ? `“${label}”` : `Your ${device}`;
+  return `${name} is no longer available. The others do not ${verb} you. Choose another ${device} with the arrow beside its button.`;
+}
+
+/**
+ * Say that devices were plugged in; null if there is nothing to choose.
+ *
+ * @param {{kind: string, label: string}[]} added
+ */
+export function addedWords(added) {
+  const inputs = added.filter(({ kind, label }) => kind !== "audiooutput" && label !== "");
+  const names = [...new Set(inputs.map(({ label }) => `“${label}”`))];
+  if (names.length === 0) return null;
+  const button = inputs[0].kind === "videoinput" ? "camera" : "microphone";
+  return `${names.join(" and ")} was connected. To use it, press the arrow beside the ${button} button.`;
+}
+
+/**
  * Say how it stands with a participant who has not answered yet.
  *
  * @param {import("../sbe/call.js").Call} call
@@ -146,6 +172,32 @@ export function channelWords(state) {
     offline: "Reconnecting",
     replaced: "No calls here",
   }[state];
+}
+
+/**
+ * Say why nothing arrives from a participant.
+ *
+ * @param {import("../sbe/call.js").RemoteParticipant} participant
+ * @param {string} name
+ * @returns {{state: "away" | "interrupted" | "silent", words: string} | null} null if there is no trouble
+ */
+export function troubleWords({ away, interrupted, receiving }, name) {
+  if (away) return { state: "away", words: `${name} closed or is reloading the page` };
+  if (interrupted) return { state: "interrupted", words: "Connection interrupted" };
+  return receiving === "silent" ? { state: "silent", words: "Reconnecting…" } : null;
+}
+
+/**
+ * Say what an unreachable server means for the call, if there is one.
+ *
+ * @param {import("../sbe/call.js").Call | null} call that has not ended
+ */
+export function outageWords(call) {
+  if (call?.receiving === "silent" || call?.connection === "disconnected" || call?.connection === "failed")
+    return "The server cannot be reached, and the call is interrupted. Reconnecting…";
+  // Without arriving media it is unknown whether the call goes on.
+  const goesOn = call?.receiving === "live" && call.connection === "connected";
+  return `The server cannot be reached. ${goesOn ? "Your call goes on. " : ""}Reconnecting…`;
 }
 
 /**

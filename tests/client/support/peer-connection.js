@@ -140,6 +140,11 @@ export class FakePeerConnection extends EventTarget {
     }
   }
 
+  /** @returns {Promise<Map<string, object>>} */
+  async getStats() {
+    return new Map();
+  }
+
   close() {
     this.signalingState = this.connectionState = "closed";
   }

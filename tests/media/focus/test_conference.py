@@ -49,6 +49,7 @@ class SignalledConference:
         self.node = node
         self.clock = clock or Clock()
         self.participants: list[str] = []
+        self.states: dict[str, str] = {}
         self._numbers = count()
 
     async def offer(self, who: str, text: str, *, fresh: bool = True, modification: str = "") -> dict[str, Any]:
@@ -75,7 +76,8 @@ class SignalledConference:
 
     async def _task(self, kind: str, payload: dict[str, Any], modification: str = "") -> dict[str, Any]:
         participants = [
-            {"participant": participant, "state": "accepted", "muted": []} for participant in self.participants
+            {"participant": participant, "state": self.states.get(participant, "accepted"), "muted": []}
+            for participant in self.participants
         ]
         view = {"seats": participants, "cause": {"modId": modification, "kind": "sync"}}
         return await by_json(self.node)("room", kind, {"view": view, "ready": self.participants, **payload})
@@ -221,6 +223,29 @@ async def test_tracks_that_a_leg_has_no_section_for_are_left_out(
     assert "answer" in await conference.offer("bob", described(head, audio, video, nameless(video)))
     assert "answer" in await conference.offer("carol", described(head, audio, video))
     assert [offer["participant"] for offer in (await conference.update())["offers"]]
+
+
+async def test_while_a_participant_moves_only_tracks_that_it_was_sending_and_no_screen_are_expected(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
+    head, audio, video = chromium
+    screen = nameless(video)
+    quiet = screen.replace("a=sendrecv", "a=recvonly")
+    await conference.offer("bob", described(head, audio, video))
+    for pictures, kept in [
+        ((video, screen), ["audio", "video"]),
+        ((video, quiet), ["audio", "video"]),
+        ((quiet, screen), ["audio"]),
+    ]:
+        conference.states["alice"] = "accepted"
+        await conference.offer("alice", described(head, audio, video, screen))
+        await conference.offer("alice", described(head, audio, *pictures), fresh=False)
+        # The hold that arms the move does not count.
+        held = [text.replace("a=sendrecv", "a=recvonly") for text in (audio, *pictures)]
+        await conference.offer("alice", described(head, *held), fresh=False)
+        conference.states["alice"] = "moving"
+        await conference.update()
+        assert [each.label for each in conference.node.conferences["room"].plan.outgoing("bob") if each.live] == kept
 
 
 async def test_an_offer_that_cannot_be_made_affects_only_its_participant(
