@@ -63,7 +63,7 @@ const LONGEST_TIMER_MS = 6 * 3_600_000;
 /**
  * One registered endpoint of the enabler: its session, its event channel, and at most one call.
  *
- * @extends {Emitter<ClientEvents & Record<string, unknown>>}
+ * @extends {Emitter<ClientEvents>}
  */
 export class SbeClient extends Emitter {
   /** Whether to ask the user before accepting the other side's modifications. Otherwise they are accepted at once. */
