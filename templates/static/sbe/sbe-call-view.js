@@ -261,8 +261,10 @@ export class CallView {
     this.#panel.hidden = inCall;
     this.#stage.hidden = this.#toolbar.hidden = !inCall;
     this.#updatePanel(model);
-    this.#ring.hidden = model.ringing === "" || state === "ringing";
-    say(this.#ringText, model.ringing && `${model.ringing} is calling`);
+    // The panel itself shows a call that rings while there is no other.
+    const second = state === "ringing" ? "" : model.ringing;
+    this.#ring.hidden = second === "";
+    say(this.#ringText, second && `${second} is calling`);
     this.#error.hidden = model.error === "";
     say(this.#errorText, model.error);
     this.#updateTiles(inCall ? model.tiles : []);
