@@ -163,17 +163,20 @@ svg {
   gap: 8px;
   min-block-size: 0;
 }
-.grid[data-count="2"], .grid[data-count="3"], .grid[data-count="4"] {
+.grid[data-count="2"], .grid[data-count="4"] {
   grid-template-columns: repeat(2, minmax(0, 1fr));
 }
-.grid[data-count="many"] {
+.grid[data-count="3"], .grid[data-count="many"] {
   grid-template-columns: repeat(3, minmax(0, 1fr));
 }
-.grid[data-count="3"] > :last-child {
-  grid-column: 1 / -1;
+.grid[data-screen] {
+  grid-template-rows: minmax(0, 1fr);
+  grid-auto-rows: minmax(64px, 22%);
+}
+.grid[data-screen][data-count="4"], .grid[data-screen][data-count="many"] {
+  grid-template-columns: repeat(4, minmax(0, 1fr));
 }
 .grid > .screen {
-  grid-row: span 3;
   grid-column: 1 / -1;
 }
 .tile {
@@ -233,6 +236,9 @@ svg {
   inline-size: 15px;
   block-size: 15px;
 }
+.tile[data-veiled] .avatar {
+  visibility: hidden;
+}
 .veil {
   position: absolute;
   inset: 0;
@@ -244,7 +250,10 @@ svg {
   font-weight: 600;
   text-align: center;
 }
-.self {
+.own video {
+  transform: scaleX(-1);
+}
+.pip {
   position: absolute;
   inset-block-end: 18px;
   inset-inline-end: 18px;
@@ -252,18 +261,22 @@ svg {
   aspect-ratio: 4 / 3;
   box-shadow: 0 0 0 2px rgb(255 255 255 / 14%), 0 6px 22px rgb(0 0 0 / 45%);
 }
-.self video {
-  transform: scaleX(-1);
-}
-.self .avatar {
+.pip .avatar, .grid[data-screen] > :not(.screen) .avatar {
   inline-size: 44px;
   block-size: 44px;
   font-size: 17px;
 }
-.self .caption {
+.pip .caption {
   inset-block-end: 5px;
   inset-inline-start: 5px;
   font-size: 12px;
+}
+.announcer {
+  position: absolute;
+  inline-size: 1px;
+  block-size: 1px;
+  overflow: hidden;
+  clip-path: inset(50%);
 }
 .toolbar {
   display: flex;
@@ -321,16 +334,16 @@ svg {
   background: color-mix(in srgb, var(--sbe-danger, var(--_danger)) 12%, var(--sbe-surface, var(--_surface)));
 }
 @container (inline-size < 520px) {
-  .grid[data-count="2"] {
-    grid-template-columns: minmax(0, 1fr);
-  }
-  .grid[data-count="many"] {
+  .grid:not([data-screen])[data-count="3"], .grid:not([data-screen])[data-count="many"] {
     grid-template-columns: repeat(2, minmax(0, 1fr));
+  }
+  .grid:not([data-screen])[data-count="3"] > :first-child {
+    grid-column: 1 / -1;
   }
   .toolbar {
     gap: 8px;
   }
-  .self {
+  .pip {
     inset-block-end: 14px;
     inset-inline-end: 14px;
     inline-size: 96px;

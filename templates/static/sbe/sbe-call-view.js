@@ -6,6 +6,7 @@ import { styleSheet } from "./sbe-call-style.js";
  * @typedef {object} TileModel
  * @property {string} id
  * @property {string} name
+ * @property {string} [username] for the avatar, if the name is another one
  * @property {MediaStreamTrack | null} picture
  * @property {MediaStreamTrack | null} sound
  * @property {boolean} isScreen
@@ -17,7 +18,7 @@ import { styleSheet } from "./sbe-call-style.js";
  * @property {string} state
  * @property {boolean} inCall whether to show the participants
  * @property {string} name of the other side, for the avatar
- * @property {string} title
+ * @property {string} title also for screen readers, in a call as well
  * @property {string} detail
  * @property {string} callLabel empty if there is nobody to call
  * @property {string} ringing the name of a caller, or empty
@@ -153,12 +154,13 @@ class Tile {
   }
 
   /** @param {TileModel} model */
-  update({ name, picture, sound, isScreen, speaking, muted, veil }) {
+  update({ name, username = name, picture, sound, isScreen, speaking, muted, veil }) {
     this.element.setAttribute("aria-label", name);
     this.element.classList.toggle("screen", isScreen);
     this.element.toggleAttribute("data-speaking", speaking);
     this.#name.textContent = name;
-    this.#avatar.textContent = initials(name);
+    this.#avatar.textContent = initials(username);
+    this.element.toggleAttribute("data-veiled", veil !== "");
     this.#mutedIcon.toggleAttribute("hidden", !muted);
     this.#veil.hidden = veil === "";
     this.#veil.textContent = veil;
@@ -202,7 +204,8 @@ export class CallView {
   #tools;
   #grid = make("div", { class: "grid" });
   #avatar = make("div", { "class": "avatar", "aria-hidden": "true" });
-  #title = make("p", { class: "title", role: "status" });
+  #announcer = make("p", { class: "announcer", role: "status" });
+  #title = make("p", { class: "title" });
   #detail = make("p", { class: "detail" });
   #choices = make("div", { class: "choices" });
   #panel = make("div", { class: "panel" }, this.#avatar, this.#title, this.#detail, this.#choices);
@@ -219,7 +222,7 @@ export class CallView {
   constructor(root, actions) {
     this.#root = root;
     root.adoptedStyleSheets = [styleSheet()];
-    this.#self = new Tile("tile self", () => undefined);
+    this.#self = new Tile("tile own", () => undefined);
     this.#tools = {
       mute: new Tool("mute", actions.mute),
       camera: new Tool("camera", actions.camera),
@@ -249,7 +252,17 @@ export class CallView {
     this.#blocked = make("div", { class: "banner" }, "The browser has stopped the sound.", unblock);
     this.#blocked.hidden = true;
     root.append(
-      make("div", { class: "frame" }, this.#error, this.#ring, this.#blocked, this.#panel, this.#stage, this.#toolbar),
+      make(
+        "div",
+        { class: "frame" },
+        this.#announcer,
+        this.#error,
+        this.#ring,
+        this.#blocked,
+        this.#panel,
+        this.#stage,
+        this.#toolbar,
+      ),
     );
     this.#choices.append(...Object.values(this.#buttons));
   }
@@ -260,6 +273,7 @@ export class CallView {
     const { state, inCall } = model;
     this.#panel.hidden = inCall;
     this.#stage.hidden = this.#toolbar.hidden = !inCall;
+    say(this.#announcer, model.title);
     this.#updatePanel(model);
     // The panel itself shows a call that rings while there is no other.
     const second = state === "ringing" ? "" : model.ringing;
@@ -304,12 +318,30 @@ export class CallView {
         tile = new Tile("tile", () => (this.#blocked.hidden = false));
         this.#tiles.set(model.id, tile);
         if (model.isScreen) this.#grid.prepend(tile.element);
-        else this.#grid.append(tile.element);
+        else this.#grid.insertBefore(tile.element, this.#ownInGrid);
       }
       tile.update(model);
     }
-    const people = models.filter(({ isScreen }) => !isScreen).length;
+    this.#arrange(models);
+  }
+
+  get #ownInGrid() {
+    return this.#self.element.parentNode === this.#grid ? this.#self.element : null;
+  }
+
+  /** Beside a single picture, the own tile lies in a corner of it. Otherwise it is one of the tiles. @param {TileModel[]} models */
+  #arrange(models) {
+    const alone = models.length < 2;
+    const people = models.filter(({ isScreen }) => !isScreen).length + (alone ? 0 : 1);
     this.#grid.dataset["count"] = people > 4 ? "many" : String(people);
+    this.#grid.toggleAttribute(
+      "data-screen",
+      models.some(({ isScreen }) => isScreen),
+    );
+    const own = this.#self.element;
+    own.classList.toggle("pip", alone);
+    const place = alone ? this.#stage : this.#grid;
+    if (own.parentNode !== place) place.append(own);
   }
 
   /** @param {Model} model */

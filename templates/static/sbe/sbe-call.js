@@ -462,7 +462,8 @@ export class SbeCall extends Base {
       tiles: others.flatMap((other) => tilesOf(other, onHold)),
       self: {
         id: "self",
-        name: "You",
+        name: media?.screen ? "You, sharing" : "You",
+        username: client?.session?.username ?? "",
         picture: onHold ? null : (media?.camera ?? null),
         sound: null,
         isScreen: false,
@@ -501,9 +502,22 @@ export class SbeCall extends Base {
         return { title: "The call goes on elsewhere", detail: call?.movedTo ?? "" };
       case "ended":
         return { title: "Call ended", detail: END_TEXTS[call?.endReason ?? ""] ?? "" };
+      case "on-hold":
+        return { title: "You put the call on hold", detail: "" };
+      case "held":
+        return { title: `${name} put the call on hold`, detail: "" };
+      case "open":
+        return { title: `In a call with ${call?.others.map(({ username }) => username).join(", ")}`, detail: "" };
       default:
-        return { title: name, detail: this.#client?.channelState === "offline" ? "Reconnecting…" : "Ready" };
+        return { title: name || "Ready for calls", detail: this.#readiness };
     }
+  }
+
+  get #readiness() {
+    const channel = this.#client?.channelState;
+    if (channel === "replaced") return "Other pages use this session.";
+    if (channel === "offline" || channel === "connecting") return "Connecting…";
+    return this.#addressees().length > 0 ? "Ready" : "";
   }
 }
 
