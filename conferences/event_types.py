@@ -12,7 +12,7 @@ from typing import Annotated
 
 from conferences.machine import ModificationKind
 from conferences.models import LeftReason
-from conferences.shapes import AnswerShape, ConferenceShape, OfferShape, OriginShape, ParticipantShape
+from conferences.shapes import AnswerShape, ConferenceShape, MediaShape, OfferShape, OriginShape, ParticipantShape
 from events.messages import ABSENT, Absent, EphemeralEvent, StoredEvent
 from media.reports import Connection
 
@@ -69,6 +69,9 @@ class InvitationReceived(StoredEvent):
     type = EventType.INVITATION_RECEIVED
     reason: Annotated[InvitationReason, "`call`, or `move` if the user moves from another device."]
     from_: Annotated[OriginShape, "The host who calls. For a move: the user's own participant."]
+    media: Annotated[
+        MediaShape, "Which media the host sends. For a move: which media the user sent on the device that they leave."
+    ]
     mod_id: Annotated[str | Absent, "Only for a call in `peer`: the caller's modification."] = ABSENT
     description: Annotated[OfferShape | Absent, "Only for a call in `peer`: the caller's offer."] = ABSENT
     participant: Annotated[ParticipantShape, "The participant that rings."]

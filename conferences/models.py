@@ -329,6 +329,13 @@ class Participant(models.Model):
     directions = models.CharField(
         max_length=48, blank=True, help_text="The distinct directions of its media when it was last off hold."
     )
+    sends = models.CharField(
+        max_length=18,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The media that its device sends off hold: words of audio, screen and video.",
+    )
     ice_ufrag = models.CharField(
         "ICE user fragment", max_length=256, blank=True, help_text="Of the last description from its device."
     )

@@ -113,6 +113,12 @@ def directions_of(description: Description) -> str:
     return " ".join(sorted(_directions(description))) or "inactive"
 
 
+def media_of(description: Description) -> str:
+    """Return the media that the writer of a description sends: words of "audio", "screen" and "video", sorted."""
+    sent = (section for section in description.live() if section.is_rtp and section.sends)
+    return " ".join(sorted({"screen" if each.kind == "video" and each.shows_slides else each.kind for each in sent}))
+
+
 def require_resume(sdp: ValidatedSdp, before: str, *, listens: bool) -> None:
     """Require that an offer restores the directions from before the hold.
 

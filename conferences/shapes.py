@@ -31,6 +31,14 @@ class Muted(TypedDict):
     video: bool
 
 
+class MediaShape(TypedDict):
+    """Which media a participant sends."""
+
+    audio: bool
+    video: bool
+    screen: bool
+
+
 class ParticipantShape(TypedDict):
     """One user in one conference."""
 

@@ -4,7 +4,14 @@ from collections.abc import Iterable
 
 from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
 from conferences.models import FOCUS, Access, Conference, LeftReason, Modification, Participant, Role, Topology
-from conferences.shapes import ConferenceShape, ModificationShape, OriginShape, ParticipantShape, SessionShape
+from conferences.shapes import (
+    ConferenceShape,
+    MediaShape,
+    ModificationShape,
+    OriginShape,
+    ParticipantShape,
+    SessionShape,
+)
 from events.clock import instant
 from events.models import Session
 from events.states import SessionState
@@ -35,6 +42,12 @@ def participant(row: Participant) -> ParticipantShape:
         "muted": {"audio": row.muted_audio, "video": row.muted_video},
         "leftReason": LeftReason(row.left_reason) if row.left_reason else None,
     }
+
+
+def media(row: Participant) -> MediaShape:
+    """Return which media a participant's device sends when it is off hold."""
+    sent = row.sends.split()
+    return {"audio": "audio" in sent, "video": "video" in sent, "screen": "screen" in sent}
 
 
 def origin(row: Participant | None) -> OriginShape:

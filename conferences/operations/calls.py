@@ -228,10 +228,12 @@ def ring_devices(locked: LockedConference, participant: Participant, devices: li
     In `peer` the invitation to a call contains the host's offer.
     """
     called = participant.state == ParticipantState.INVITED
+    sender = locked.host if called else participant
     call = _call_to(locked, participant)
     event = InvitationReceived(
         reason=InvitationReason.CALL if called else InvitationReason.MOVE,
-        from_=wire.origin(locked.host if called else participant),
+        from_=wire.origin(sender),
+        media=wire.media(sender),
         mod_id=call.pk if call else ABSENT,
         description={"type": "offer", "sdp": StoredOffer(call.offer, call.pk)} if call else ABSENT,
         participant=wire.participant(participant),

@@ -472,7 +472,7 @@ def _involves_focus(modification: Modification) -> bool:
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
     "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
-    "listed",
+    "sends", "listed",
 )  # fmt: skip
 
 

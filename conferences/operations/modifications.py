@@ -43,6 +43,7 @@ from conferences.sdp import (
     ValidatedSdp,
     directions_of,
     is_another_connection,
+    media_of,
     require_direction,
     require_fit,
     require_progress,
@@ -193,6 +194,8 @@ def send_offer(
         expires_at=rings_until or locked.now + settings.MODIFICATION_LIFETIME,
     )
     locked.add_modification(modification)
+    if kind in _FIRST_OFFERS:
+        participant.sends = media_of(offer.content)
     if receiver is None:
         if kind in _FIRST_OFFERS or participant.connect_until is not None:
             expect_leg(locked, participant)
@@ -295,13 +298,13 @@ def record_answer(
     # Do not record the directions of an answer to the focus or to a hold. The other side chose them, so a resume need
     # not restore them.
     if not locked.has_focus and by.state != ParticipantState.ON_HOLD and modification.kind != ModificationKind.HOLD:
-        by.directions = directions_of(answer.content)
+        _record_media(by, answer.content)
 
 
 def record_offer(locked: LockedConference, modification: Modification, offer: Description) -> None:
     """Record an accepted offer as the last description of its initiator's leg. Do nothing if the focus made the offer.
 
-    An offer to hold, or an offer made on hold, does not change the recorded directions: a resume restores those.
+    An offer to hold, or an offer made on hold, does not change the recorded media: a resume restores it.
     """
     initiator = locked.side(modification.offered_by_id)
     if initiator is None:
@@ -310,7 +313,11 @@ def record_offer(locked: LockedConference, modification: Modification, offer: De
     _record_description(initiator, offer)
     is_off_hold = initiator.state != ParticipantState.ON_HOLD and kind != ModificationKind.HOLD
     if is_off_hold or kind == ModificationKind.RESUME:
-        initiator.directions = directions_of(offer)
+        _record_media(initiator, offer)
+
+
+def _record_media(participant: Participant, description: Description) -> None:
+    participant.directions, participant.sends = directions_of(description), media_of(description)
 
 
 def _record_description(participant: Participant, description: Description) -> None:

@@ -69,6 +69,11 @@ class ParsedSection:
         listed = {_payload_type(each) for each in self.formats}
         return (parametrised & listed) - named - {number(each, _LAST_STATIC) for each in self.formats}
 
+    @property
+    def shows_slides(self) -> bool:
+        """Whether the section is marked as a presentation (a=content:slides, RFC 4796)."""
+        return "slides" in self.attributes.get("content", ("",))[0].split(",")
+
     def flag(self, name: str) -> bool:
         """Tell whether the section has the attribute, with any value."""
         return name in self.attributes

@@ -6,7 +6,6 @@ import { NetworkError, Refusal, SbeError, SessionOver } from "./errors.js";
 import { LocalMedia } from "./media.js";
 import { claim, forget, recall, remember } from "./memory.js";
 import { OriginCheck } from "./origin.js";
-import { offersVideo } from "./peer.js";
 import { Rest, randomKey } from "./rest.js";
 import { SerialQueue, backOff } from "./waiting.js";
 
@@ -16,6 +15,7 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @typedef {import("./types.js").Identity} Identity
  * @typedef {import("./types.js").Registered} Registered
  * @typedef {import("./types.js").Registration} Registration
+ * @typedef {import("./types.js").SentMedia} SentMedia
  * @typedef {import("./types.js").Session} Session
  * @typedef {import("./types.js").Trace} Trace
  * @typedef {import("./event-types.js").SessionEvent} SessionEvent
@@ -38,7 +38,8 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @property {"call" | "move"} reason
  * @property {string} username the caller; for a move, the other participant of the call
  * @property {string[]} with the other participants, present or invited
- * @property {boolean} video whether the caller's offer has video; true for a move, where this is unknown
+ * @property {SentMedia} media what the caller sends; for a move, what this user sent on the device that they leave
+ * @property {boolean} video whether the caller sends a camera or a screen
  * @property {string} ringsUntil
  * @property {InvitationReceived} event
  *
@@ -57,6 +58,8 @@ import { SerialQueue, backOff } from "./waiting.js";
 // After these refusals of a refresh, the session is over. FORBIDDEN: a new session would be refused in the same way.
 const SESSION_OVER = [401, 403, 404];
 const FORBIDDEN = 403;
+// An older enabler does not say which media the caller sends.
+const UNKNOWN_MEDIA = { audio: true, video: true, screen: false };
 const WAITING_TASKS = 512;
 const LONGEST_TIMER_MS = 6 * 3_600_000;
 
@@ -498,7 +501,7 @@ export class SbeClient extends Emitter {
 
   /** @param {InvitationReceived} event */
   #ring(event) {
-    const { conference, confId, reason, from, description, ringsUntil } = event;
+    const { conference, confId, reason, from, media = UNKNOWN_MEDIA, ringsUntil } = event;
     // After a reload, old invitations are read again. Those that no longer ring are skipped.
     if (Date.parse(ringsUntil) < Date.now()) return;
     if (this.currentCall?.confId === confId && !["ended", "moved"].includes(this.currentCall.state)) return;
@@ -514,7 +517,8 @@ export class SbeClient extends Emitter {
         .filter((each) => reason === "call" || each !== peer)
         .map(({ username }) => username)
         .filter(Boolean),
-      video: description ? offersVideo(description.sdp) : true,
+      media,
+      video: media.video || media.screen,
       ringsUntil,
       event,
     });

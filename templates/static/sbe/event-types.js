@@ -6,6 +6,7 @@
  * @typedef {import("./types.js").Description} Description
  * @typedef {import("./types.js").Origin} Origin
  * @typedef {import("./types.js").Participant} Participant
+ * @typedef {import("./types.js").SentMedia} SentMedia
  *
  * @typedef {object} InvitationReceived The device rings, for a call or for a move from another device of the user.
  * @property {"invitation-received"} type
@@ -14,6 +15,7 @@
  * @property {string} at
  * @property {"call" | "move"} reason `call`, or `move` if the user moves from another device.
  * @property {Origin} from The host who calls. For a move: the user's own participant.
+ * @property {SentMedia} media Which media the host sends. For a move: which media the user sent on the device that they leave.
  * @property {string} [modId] Only for a call in `peer`: the caller's modification.
  * @property {Description} [description] Only for a call in `peer`: the caller's offer.
  * @property {Participant} participant The participant that rings.

@@ -308,13 +308,12 @@ export class SbeCall extends Base {
   async #answer() {
     const [client, invitation] = [this.#client, this.#invitation];
     if (!client || !invitation) throw new SbeError("No call rings.");
-    const { confId, video } = invitation;
-    await this.#openMedia(video);
-    if (this.#active && this.#active !== client.unansweredCall) {
-      await this.#active.hangUp();
-      await this.#openMedia(video);
-    }
-    await this.#orCloseMedia(() => client.answer(confId, { video }));
+    const { confId, reason, media, video } = invitation;
+    // The own call that nobody has answered ends only when the invitation is answered.
+    if (this.#active && this.#active !== client.unansweredCall) await this.#active.hangUp();
+    await this.#openMedia(media.video);
+    // After a move, the other side's video continues even if this user sent none.
+    await this.#orCloseMedia(() => client.answer(confId, { video: video || reason === "move" }));
   }
 
   async #decline() {

@@ -38,6 +38,8 @@
  * @property {{audio: boolean, video: boolean}} muted
  * @property {string | null} leftReason
  *
+ * @typedef {{audio: boolean, video: boolean, screen: boolean}} SentMedia
+ *
  * @typedef {object} WireModification
  * @property {string} modId
  * @property {string} kind

@@ -16,6 +16,8 @@ import { errorWords } from "./words.js";
 /** The user's actions. Each one opens the devices that it needs, calls the client and shows any error. */
 export class Actions {
   #busy = false;
+  /** Whether the last call began with the camera. */
+  #withCamera = true;
 
   /**
    * @param {SbeClient} client
@@ -89,6 +91,7 @@ export class Actions {
   /** @param {string[]} to @param {{video: boolean, topology?: Topology}} options */
   async start(to, { video, topology = preferences.direct && to.length === 1 ? "peer" : "focus" }) {
     if (!(await openMedia(this.client.media, { camera: video }))) return;
+    this.#withCamera = video;
     this.onStart();
     await this.#orNoCall(() => this.client.startConference({ to, video, topology }));
   }
@@ -98,7 +101,7 @@ export class Actions {
     const call = this.client.currentCall;
     if (call === null) return;
     await this.start(call.addresses.length > 0 ? call.addresses : [nameOf(call)], {
-      video: true,
+      video: this.#withCamera,
       topology: call.topology,
     });
   }
@@ -138,14 +141,16 @@ export class Actions {
   }
 
   /** @param {Invitation} invitation @param {{camera: boolean}} options */
-  async accept({ confId, username, video }, { camera }) {
+  async accept({ confId, reason, username, video }, { camera }) {
     const { client } = this;
     const own = client.unansweredCall;
     if (this.inCall && !own) await this.call.hangUp();
     if (!camera) client.media.close("camera");
+    this.#withCamera = camera;
     try {
       // The user wants to see the other side even if this side has no camera.
-      if (await openMedia(client.media, { camera })) await client.answer(confId, { video });
+      // After a move, the other side's video continues even if this user sent none.
+      if (await openMedia(client.media, { camera })) await client.answer(confId, { video: video || reason === "move" });
     } catch (error) {
       // Both sides called each other and both accepted, but the other side was first. This page's own call goes on.
       const crossed =

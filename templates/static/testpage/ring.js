@@ -19,7 +19,7 @@ export class RingDialog {
     const withShown = (/** @type {(invitation: Invitation) => void} */ act) => () => this.#shown && act(this.#shown);
     byId("ring-accept").addEventListener(
       "click",
-      withShown((invitation) => onAccept(invitation, { camera: invitation.video })),
+      withShown((invitation) => onAccept(invitation, { camera: invitation.media.video })),
     );
     byId("ring-audio").addEventListener(
       "click",
@@ -54,12 +54,12 @@ export class RingDialog {
         ? "Continue the call on this device"
         : others && first.reason === "call"
           ? `Conference${others}`
-          : first.video
+          : first.media.video
             ? "Incoming video call"
-            : "Incoming call",
+            : "Incoming audio call",
     );
-    byId("ring-audio").hidden = !first.video;
-    setIcon(byId("ring-accept"), first.video ? "video" : "phone");
+    byId("ring-audio").hidden = !first.media.video;
+    setIcon(byId("ring-accept"), first.media.video ? "video" : "phone");
     this.#drawTone();
     if (!this.#dialog.open) this.#dialog.showModal();
     byId("ring-accept").focus();
