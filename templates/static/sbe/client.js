@@ -437,7 +437,10 @@ export class SbeClient extends Emitter {
 
   /** @param {Session} session */
   #enablerOf({ id, events }) {
-    return this.#fixedEnabler ?? events.http.slice(0, events.http.lastIndexOf(`/sessions/${id}/events`));
+    if (this.#fixedEnabler !== null) return this.#fixedEnabler;
+    const length = events.http.lastIndexOf(`/sessions/${id}/events`);
+    if (length < 0) throw new SbeError("The session does not tell the enabler's address: set the option `enabler`.");
+    return events.http.slice(0, length);
   }
 
   /** @param {Session} session @param {number} cursor */

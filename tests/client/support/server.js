@@ -1,3 +1,4 @@
+import { webcrypto } from "node:crypto";
 import { createServer } from "node:http";
 
 /**
@@ -8,6 +9,9 @@ import { createServer } from "node:http";
  * @property {Record<string, string>} [headers]
  * @property {string | object} [body] an object is sent as JSON
  */
+
+// Debian 12's Node has this object, but not as a global.
+globalThis.crypto ??= /** @type {any} */ (webcrypto);
 
 /** A real HTTP server on a free port. It answers as the test says, and records the requests. */
 export class Server {
