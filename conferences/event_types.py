@@ -35,6 +35,7 @@ class EventType(StrEnum):
     PARTICIPANT_MOVING = "participant-moving"
     PARTICIPANT_MOVED = "participant-moved"
     PARTICIPANT_MUTED = "participant-muted"
+    PARTICIPANT_AWAY = "participant-away"
     PARTICIPANT_LEFT = "participant-left"
     MOVE_EXPIRED = "move-expired"
     SESSION_TERMINATED = "session-terminated"
@@ -227,6 +228,16 @@ class ParticipantMoved(ParticipantEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParticipantAway(ParticipantEvent):
+    """A participant's page closes or reloads (`away` is true), or has come back and made an offer (`away` is false).
+
+    Everyone else in the conference gets this event.
+    """
+
+    type = EventType.PARTICIPANT_AWAY
+
+
+@dataclass(frozen=True, kw_only=True)
 class ParticipantMuted(ParticipantEvent):
     """A participant was muted or unmuted. Everyone in the conference gets this event, except the requester."""
 
@@ -302,6 +313,7 @@ EVENTS: tuple[type[StoredEvent] | type[EphemeralEvent], ...] = (
     ParticipantMoving,
     ParticipantMoved,
     ParticipantMuted,
+    ParticipantAway,
     ParticipantLeft,
     MoveExpired,
     SessionTerminated,

@@ -101,6 +101,20 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
         own = [_first_ended(rows, after, number) for rows in _participants_of(session)]
         return self.filter(pk__in=sorted({*chain(*own)})[:number])
 
+    def missed_by(self, session: Session, *, since: datetime, number: int) -> Self:
+        """Return the conferences of the user's last `number` missed calls since an instant, newest first.
+
+        A call is missed if no device of the user answered or declined it.
+        """
+        missed = [
+            rows.filter(left_at__gte=since).exclude(left_reason=LeftReason.DECLINED).order_by("-left_at")[:number]
+            for rows in _participants_of(session, session__isnull=True, left_at__isnull=False)
+        ]
+        found = sorted((row for rows in missed for row in rows.values_list("left_at", "conference")), reverse=True)
+        newest = list(dict.fromkeys(conference for _, conference in found))[:number]
+        order = Case(*(When(pk=pk, then=place) for place, pk in enumerate(newest)), output_field=models.IntegerField())
+        return self.filter(pk__in=newest).order_by(order) if newest else self.none()
+
     def silent(self) -> Self:
         """Return conferences that do not ring yet. This is the opposite of `LockedConference.rings`, in SQL."""
         unaccepted = Participant.objects.filter(conference=OuterRef("pk"), role=Role.HOST, listed=True, sdp_origin="")
@@ -284,6 +298,8 @@ def _union(queries: Sequence[ParticipantQuerySet], column: str) -> ParticipantQu
 
 # The participant has not left.
 _PRESENT = Q(left_at__isnull=True)
+# The participant left before any device answered.
+_UNANSWERED = Q(session__isnull=True, left_at__isnull=False)
 # The participant left after its descriptions were last scrubbed.
 _UNSCRUBBED = Q(left_at__isnull=False) & (Q(scrubbed_at__isnull=True) | Q(scrubbed_at__lt=F("left_at")))
 
@@ -314,6 +330,9 @@ class Participant(models.Model):
     move_until = models.DateTimeField(null=True, blank=True, help_text="When an armed move expires.")
     connect_until = models.DateTimeField(
         null=True, blank=True, help_text="When it is removed unless it has connected to the focus."
+    )
+    away = models.BooleanField(
+        default=False, db_default=False, help_text="Its page has announced that it closes or reloads."
     )
     move_expired = models.BooleanField(default=False, help_text="Its last armed move expired before it began.")
     muted_audio = models.BooleanField(default=False)
@@ -387,6 +406,9 @@ class Participant(models.Model):
             models.Index(fields=["vtn"], condition=_PRESENT, name="participant_present_vtn"),
             models.Index(fields=["icmn"], condition=_PRESENT, name="participant_present_icmn"),
             models.Index(fields=["session"], condition=_PRESENT, name="participant_at_session"),
+            models.Index(fields=["username", "left_at"], condition=_UNANSWERED, name="participant_missed_username"),
+            models.Index(fields=["vtn", "left_at"], condition=_UNANSWERED, name="participant_missed_vtn"),
+            models.Index(fields=["icmn", "left_at"], condition=_UNANSWERED, name="participant_missed_icmn"),
             models.Index(fields=["left_at"], condition=_UNSCRUBBED, name="participant_to_scrub"),
             models.Index(fields=["rings_until"], condition=Q(rings_until__isnull=False), name="participant_ringing"),
             models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from django.db.models import Choices
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -38,6 +38,8 @@ def _field(hint: Any, **options: Any) -> serializers.Field[Any, Any, Any, Any]:
     """
     if hint == Instant:
         return serializers.DateTimeField(**options)
+    if get_origin(hint) is NotRequired:
+        return _field(get_args(hint)[0], required=False, **options)
     if get_origin(hint) is Annotated:
         return _field(get_args(hint)[0], **options)
     if get_origin(hint) in {UnionType, Union}:

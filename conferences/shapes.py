@@ -4,7 +4,7 @@ In an `Annotated` type, the second part describes the field. The reference of ev
 generated from these classes.
 """
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
 from conferences.models import Access, LeftReason, Role, Topology
@@ -21,6 +21,7 @@ class SessionShape(TypedDict):
     icmn: str | None
     device: str
     state: SessionState
+    away: Annotated[bool, "It had a connection to the event channel, and lost it."]
     expiresAt: Instant
 
 
@@ -49,7 +50,11 @@ class ParticipantShape(TypedDict):
     sessionId: Annotated[str | None, "The session that it uses, or used last; null before it has answered."]
     device: str | None
     muted: Muted
+    away: Annotated[bool, "Its page closes or reloads, and it has made no offer since."]
     leftReason: LeftReason | None
+    reachable: NotRequired[
+        Annotated[int, "Only in the answer to the request that invites it: how many of the user's devices ring."]
+    ]
 
 
 class OriginShape(TypedDict):

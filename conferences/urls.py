@@ -4,11 +4,12 @@ from django.urls import path
 
 from conferences.views.conferences import ConferencesView, ConferenceView
 from conferences.views.participants import MuteView, ParticipantsView, ParticipantView
-from conferences.views.sessions import SessionsView, SessionView
+from conferences.views.sessions import AwayView, SessionsView, SessionView
 
 urlpatterns = [
     path("sessions", SessionsView.as_view(), name="sessions"),
     path("sessions/<str:session_id>", SessionView.as_view(), name="session"),
+    path("sessions/<str:session_id>/away", AwayView.as_view(), name="away"),
     path("mediaConferences", ConferencesView.as_view(), name="conferences"),
     path("mediaConferences/<str:conference_id>", ConferenceView.as_view(), name="conference"),
     path(

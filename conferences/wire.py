@@ -1,6 +1,7 @@
 """Render rows as `conferences.shapes` (protocol section 3). Only this module maps columns to wire names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
 from conferences.models import FOCUS, Access, Conference, LeftReason, Modification, Participant, Role, Topology
@@ -26,13 +27,17 @@ def session(row: Session) -> SessionShape:
         "icmn": row.icmn or None,
         "device": row.device,
         "state": SessionState(row.state),
+        "away": row.away_until is not None,
         "expiresAt": instant(row.expires_at),
     }
 
 
-def participant(row: Participant) -> ParticipantShape:
-    """Return a participant. Load the row with its session (`select_related`), or each call makes a query."""
-    return {
+def participant(row: Participant, reachable: Mapping[str, int] = MappingProxyType({})) -> ParticipantShape:
+    """Return a participant. Load the row with its session (`select_related`), or each call makes a query.
+
+    :param reachable: how many devices ring, by the IDs of participants that were just invited.
+    """
+    shape: ParticipantShape = {
         "id": row.pk,
         "username": row.username,
         "role": Role(row.role),
@@ -40,8 +45,12 @@ def participant(row: Participant) -> ParticipantShape:
         "sessionId": row.session_id,
         "device": row.session.device if row.session else None,
         "muted": {"audio": row.muted_audio, "video": row.muted_video},
+        "away": row.away,
         "leftReason": LeftReason(row.left_reason) if row.left_reason else None,
     }
+    if row.pk in reachable:
+        shape["reachable"] = reachable[row.pk]
+    return shape
 
 
 def media(row: Participant) -> MediaShape:
@@ -70,9 +79,15 @@ def modification(row: Modification) -> ModificationShape:
 
 
 def conference(
-    row: Conference, participants: Iterable[Participant], pending: Iterable[Modification]
+    row: Conference,
+    participants: Iterable[Participant],
+    pending: Iterable[Modification],
+    reachable: Mapping[str, int] = MappingProxyType({}),
 ) -> ConferenceShape:
-    """Return a conference with its listed participants and pending modifications."""
+    """Return a conference with its listed participants and pending modifications.
+
+    :param reachable: how many devices ring, by the IDs of participants that were just invited.
+    """
     return {
         "id": row.pk,
         "topology": Topology(row.topology),
@@ -81,7 +96,7 @@ def conference(
         "state": ConferenceState(row.state),
         "createdAt": instant(row.created_at),
         "endedAt": instant(row.ended_at) if row.ended_at else None,
-        "participants": [participant(each) for each in participants],
+        "participants": [participant(each, reachable) for each in participants],
         "leftEarlier": row.unlisted,
         "pendingModifications": [modification(each) for each in pending],
     }

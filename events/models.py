@@ -53,6 +53,10 @@ class SessionQuerySet(models.QuerySet["Session"]):
         """
         return self.filter(state=SessionState.ACTIVE, ended_at__isnull=True)
 
+    def away(self) -> Self:
+        """Sessions that have not ended, had a reader, and have none now."""
+        return self.filter(away_until__isnull=False)
+
     def leaving(self) -> Self:
         """Sessions that have ended but have not left all their conferences yet."""
         return self.filter(leaving_since__isnull=False)
@@ -74,6 +78,17 @@ class Session(models.Model):
     leaving_since = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="When it ended, until it has left all its conferences."
     )
+    away_until = models.DateTimeField(
+        null=True, blank=True, help_text="It is away. If it has joined no conference at this time, it ends."
+    )
+    followed_by = models.CharField(
+        max_length=8,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The last process with a reader of its log.",
+    )
     last_seq = models.BigIntegerField(default=0, help_text="The number of its newest event.")
 
     objects = SessionQuerySet.as_manager()
@@ -92,6 +107,7 @@ class Session(models.Model):
             models.Index(fields=["vtn"], condition=Q(ended_at__isnull=True), name="session_live_vtn"),
             models.Index(fields=["icmn"], condition=Q(ended_at__isnull=True), name="session_live_icmn"),
             models.Index(fields=["expires_at"], condition=Q(ended_at__isnull=True), name="session_live_expiry"),
+            models.Index(fields=["away_until"], condition=Q(away_until__isnull=False), name="session_away"),
             models.Index(fields=["leaving_since"], condition=Q(leaving_since__isnull=False), name="session_leaving"),
             models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="session_ended"),
         ]

@@ -14,11 +14,12 @@ from django.conf import settings
 from django.db.models import RowRange, Sum, Window
 from django.db.models.functions import Coalesce, Length
 
-from events import clock
+from events import clock, presence
 from events.inbox import inbox
 from events.messages import Gap, compact
 from events.models import Event, Session
 from events.offers import complete
+from events.presence import PRESENCE
 from events.readers import READERS, News, Rank, ReplacedError
 from events.threads import in_database_thread
 from events.watcher import WATCHER
@@ -120,6 +121,8 @@ class Reader:
     async def stop(self) -> None:
         """Unregister. Further calls have no effect."""
         READERS.remove(self)
+        if not READERS.of(self.session_id):
+            PRESENCE.lose(self.session_id)
         WATCHER.stop_when_idle()
         await inbox().update_group(self.session_id)
 
@@ -162,7 +165,7 @@ class Reader:
             return entries
         if self._is_over:
             raise SessionOverError
-        if not await _is_live(self.session_id):
+        if not await in_database_thread(presence.follow)(self.session_id):
             # From now on, nothing is appended to the log. Read it once more: an event may have been appended after the
             # read above.
             self._is_over = self._is_behind = True
@@ -211,15 +214,6 @@ async def follow(
                 yield Heartbeat()
     finally:
         await reader.stop()
-
-
-async def _is_live(session_id: str) -> bool:
-    """Return whether the session is still live."""
-    return await in_database_thread(_exists_live)(session_id)
-
-
-def _exists_live(session_id: str) -> bool:
-    return Session.objects.live(clock.now()).filter(pk=session_id).exists()
 
 
 def _read(session_id: str, after: int) -> list[Entry]:

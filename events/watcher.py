@@ -1,5 +1,7 @@
 """The watcher: once per heartbeat, find the readers of this process that missed a wake-up or the end of their session.
 
+It also finds sessions with readers that are marked as away.
+
 Readers depend on wake-ups. If a reader missed a wake-up, its cursor differs from the number of the session's newest
 event. One query returns this number for many sessions. A session that is missing from the result is no longer live.
 """
@@ -10,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from django.conf import settings
 
-from events import clock
+from events import clock, presence
 from events.models import Session
 from events.problems import OUTAGE, log_outage
 from events.readers import READERS
@@ -73,5 +75,13 @@ async def _check_batch(sessions: Sequence[str]) -> None:
 
 
 def newest_numbers(sessions: Sequence[str]) -> Mapping[str, int]:
-    """Return the number of the last event for each of these sessions that is still live."""
-    return dict(Session.objects.live(clock.now()).filter(pk__in=sessions).values_list("pk", "last_seq"))
+    """Return the number of the last event for each of these sessions that is still live.
+
+    These sessions have readers, so those that another process has marked as away are marked as present.
+    """
+    live = Session.objects.live(clock.now()).filter(pk__in=sessions)
+    rows = list(live.values_list("pk", "last_seq", "away_until"))
+    for session_id, _, away_until in rows:
+        if away_until is not None:
+            presence.follow(session_id)
+    return {session_id: last_seq for session_id, last_seq, _ in rows}

@@ -234,6 +234,8 @@ CORS_ALLOW_METHODS = ["DELETE", "GET", "OPTIONS", "POST", "PUT"]
 # --- The enabler ------------------------------------------------------------------------------------------
 
 SESSION_LIFETIME = timedelta(seconds=env.number("SBE_SESSION_SECONDS", 300, least=1, most=30 * 86400))
+AWAY_AFTER = timedelta(seconds=env.number("SBE_AWAY_SECONDS", 10, least=0.1, most=300))
+AWAY_LIFETIME = timedelta(seconds=env.number("SBE_AWAY_SESSION_SECONDS", 60, least=1, most=30 * 86400))
 RING_DURATION = timedelta(seconds=env.number("SBE_RING_SECONDS", 30, least=0.1, most=600))
 MODIFICATION_LIFETIME = timedelta(seconds=env.number("SBE_MODIFICATION_SECONDS", 30, least=0.1, most=600))
 MOVE_WINDOW = timedelta(seconds=env.number("SBE_MOVE_WINDOW_SECONDS", 5, least=0.1, most=60))

@@ -91,7 +91,11 @@ def _pause() -> float:
     # A deadline that is created after this query is due no sooner than the shortest of these durations. A new kind of
     # deadline must be added here.
     unseen = min(
-        settings.RING_DURATION, settings.MODIFICATION_LIFETIME, settings.MOVE_WINDOW, settings.SESSION_LIFETIME
+        settings.RING_DURATION,
+        settings.MODIFICATION_LIFETIME,
+        settings.MOVE_WINDOW,
+        settings.SESSION_LIFETIME,
+        settings.AWAY_LIFETIME,
     )
     pause = min(LONGEST_SLEEP_SECONDS, unseen.total_seconds())
     if deadline is not None:

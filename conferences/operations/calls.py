@@ -136,6 +136,7 @@ def start_conference(
         _place(conference, now)
     conference.save(force_insert=True)
     call = send_offer(locked, host, ModificationKind.CALL, offer)
+    locked.count_reachable(guests, devices)
     ring(locked, guests, devices)
     locked.save()
     require_still_live(session, now=now)

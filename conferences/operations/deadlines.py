@@ -25,7 +25,7 @@ from conferences.operations.calls import remove
 from conferences.operations.locked_conference import LockedConference
 from conferences.operations.locking import ReadAhead, Reading, lock
 from conferences.operations.modifications import report_failed_offer
-from conferences.operations.sessions import end_session, leave_all
+from conferences.operations.sessions import end_away_session, end_session, leave_all
 from events.exceptions import NotFoundError
 from events.models import Session
 from events.statements import Prepared
@@ -59,6 +59,7 @@ def due(*, now: datetime) -> list[Job]:
         *_oldest(Participant.objects.filter(connect_until__lte=now), "connect_until", "conference"),
     )
     expired = _oldest(Session.objects.due(now), "expires_at", "pk")
+    away = _oldest(Session.objects.away().filter(away_until__lte=now), "away_until", "pk")
     leaving = _oldest(Session.objects.leaving(), "leaving_since", "pk")
     conferences = list(dict.fromkeys(found))
     batches = [conferences[at : at + _READ_TOGETHER] for at in range(0, len(conferences), _READ_TOGETHER)]
@@ -71,6 +72,7 @@ def due(*, now: datetime) -> list[Job]:
     return [
         *jobs,
         *(partial(end_session, session_id=each, now=now, expired=True) for each in expired),
+        *(partial(end_away_session, session_id=each, now=now) for each in away),
         *(partial(leave_all, session_id=each, now=now) for each in leaving),
     ]
 
@@ -112,6 +114,7 @@ def _next_deadlines() -> QuerySet[Session, Any]:
         "move": _earliest(Participant.objects.all(), "move_until"),
         "connection": _earliest(Participant.objects.all(), "connect_until"),
         "session": _earliest(Session.objects.not_over(), "expires_at"),
+        "away": _earliest(Session.objects.away(), "away_until"),
         "leaving": _earliest(Session.objects.leaving(), "leaving_since"),
     }
     return Session.objects.order_by("pk").annotate(**earliest).values_list(*earliest)[:1]

@@ -50,6 +50,7 @@ def invite_participant(
     quotas.require_invitations(session, [guest], devices, now=now)
     guest.rings_until = locked.rings_until()
     locked.add_participant(guest)
+    locked.count_reachable([guest], devices)
     ring(locked, [guest], devices)
     locked.tell_all(ParticipantInvited(participant=wire.participant(guest)), but=[host])
     locked.save()

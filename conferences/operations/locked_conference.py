@@ -65,6 +65,8 @@ class LockedConference:
     stays: list[Stay] = field(default_factory=list)
     # The live sessions of the users of ringing participants, by participant ID, if they were read ahead.
     devices_ahead: Mapping[str, list[Session]] = field(default_factory=dict)
+    # How many of the user's devices are present, by the ID of each participant that the operation has invited.
+    reachable: dict[str, int] = field(default_factory=dict)
     # The task for the focus. If it is None, `save` writes an `UpdateTask` if the focus must know of a change.
     focus_task: Task | None = None
     # The modification that the next offers of the focus announce.
@@ -237,6 +239,14 @@ class LockedConference:
             for participant in participants
         }
 
+    def count_reachable(self, invited: list[Participant], live: list[Session]) -> None:
+        """Count the devices of each invited user that ring, or will ring. Devices that are away do not count.
+
+        :param live: the live sessions of the invited users.
+        """
+        present = [each for each in live if each.away_until is None]
+        self.reachable = {pk: len(own) for pk, own in self.devices_of(invited, present).items()}
+
     def live_sessions(self, participants: list[Participant]) -> Iterable[Session]:
         """Return the live sessions that share an identity with a participant in this list, which must not be empty."""
         ids = [each.pk for each in participants]
@@ -301,7 +311,7 @@ class LockedConference:
     def record_leave(self, participant: Participant, reason: LeftReason) -> None:
         """Record that a participant leaves, and why."""
         self.advance_participant(participant, Action.LEAVE)
-        participant.left_reason, participant.left_at = reason, self.now
+        participant.left_reason, participant.left_at, participant.away = reason, self.now, False
         self._unlist_oldest()
 
     def record_end(self, reason: LeftReason) -> None:
@@ -363,6 +373,10 @@ class LockedConference:
     def snapshot(self) -> ConferenceShape:
         """Return the current conference in the form that clients receive."""
         return wire.conference(self.conference, self.participants, self.pending)
+
+    def snapshot_for_caller(self) -> ConferenceShape:
+        """Return the snapshot for the answer to the request that has started the conference."""
+        return wire.conference(self.conference, self.participants, self.pending, self.reachable)
 
     def tell(self, receiver: Participant | Session | None, event: StoredEvent) -> None:
         """Queue an event for a session or a participant's device. Do nothing if the participant has no device."""
@@ -472,7 +486,7 @@ def _involves_focus(modification: Modification) -> bool:
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
     "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
-    "sends", "listed",
+    "sends", "listed", "away",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from conferences.event_types import (
     ModCancelled,
     ModReceived,
     ModRejected,
+    ParticipantAway,
     ParticipantOnHold,
     ParticipantResumed,
 )
@@ -194,6 +195,9 @@ def send_offer(
         expires_at=rings_until or locked.now + settings.MODIFICATION_LIFETIME,
     )
     locked.add_modification(modification)
+    if participant.away:
+        participant.away = False
+        locked.tell_all(ParticipantAway(participant=wire.participant(participant)), but=[participant])
     if kind in _FIRST_OFFERS:
         participant.sends = media_of(offer.content)
     if receiver is None:

@@ -7,6 +7,8 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 
+from conferences import wire
+from conferences.event_types import ParticipantAway
 from conferences.models import LeftReason, Participant
 from conferences.operations import quotas
 from conferences.operations.calls import leave, ring_devices
@@ -77,18 +79,65 @@ def end_session(*, session_id: str, now: datetime, expired: bool = False) -> Non
     the removal of its participants, `deadlines.settle_due` finishes the removal.
     """
     with transaction.atomic():
-        # This lock waits for operations that join with the session: see `locking.require_still_live`.
-        session = Session.objects.select_for_update().get(pk=session_id)
+        session = _lock_session(session_id)
         if session.state != SessionState.ACTIVE or (expired and session.expires_at > now):
             return
-        session.state = SessionState.EXPIRED if expired else SessionState.ENDED
-        session.ended_at = now
-        session.leaving_since = now if Participant.objects.joined().filter(session=session).exists() else None
-        session.save(update_fields=["state", "ended_at", "leaving_since"])
-        log.close(session_id)
-    logger.info("session %s: %s", session_id, session.state)
-    if session.leaving_since:
+        has_joined = Participant.objects.joined().filter(session=session).exists()
+        _close(session, SessionState.EXPIRED if expired else SessionState.ENDED, has_joined=has_joined, now=now)
+    if has_joined:
         leave_all(session_id=session_id, now=now)
+
+
+@transaction.atomic
+def end_away_session(*, session_id: str, now: datetime) -> None:
+    """End a session that has been away for `AWAY_LIFETIME`. If it has joined a conference, check again later."""
+    session = _lock_session(session_id)
+    if session.state != SessionState.ACTIVE or session.away_until is None or session.away_until > now:
+        return
+    if Participant.objects.joined().filter(session=session).exists():
+        session.away_until = now + settings.AWAY_LIFETIME
+        session.save(update_fields=["away_until"])
+    else:
+        _close(session, SessionState.EXPIRED, has_joined=False, now=now)
+
+
+def _lock_session(session_id: str) -> Session:
+    """Lock a session. This waits for operations that join with it: see `locking.require_still_live`."""
+    return Session.objects.select_for_update().get(pk=session_id)
+
+
+def _close(session: Session, state: SessionState, *, has_joined: bool, now: datetime) -> None:
+    """End a locked session and its log."""
+    session.state, session.ended_at, session.away_until = state, now, None
+    session.leaving_since = now if has_joined else None
+    session.save(update_fields=["state", "ended_at", "leaving_since", "away_until"])
+    log.close(session.pk)
+    logger.info("session %s: %s", session.pk, session.state)
+
+
+def announce_absence(*, session_id: str, now: datetime) -> None:
+    """Record that the endpoint's page closes or reloads: the session is away, and other participants learn it at once.
+
+    The session is no longer away when it has a reader again. The others learn of the return from the participant's next
+    offer (`modifications.send_offer`).
+    """
+    present = Session.objects.live(now).filter(pk=session_id, away_until__isnull=True)
+    present.update(away_until=now + settings.AWAY_LIFETIME)
+    joined = Participant.objects.joined().filter(session=session_id)
+    for conference_id, participant_id in joined.values_list("conference", "pk"):
+        _announce_absence(conference_id=conference_id, participant_id=participant_id, session_id=session_id, now=now)
+
+
+@transaction.atomic(savepoint=False)
+def _announce_absence(*, conference_id: str, participant_id: str, session_id: str, now: datetime) -> None:
+    locked = lock(conference_id, now=now)
+    participant = locked.participant(participant_id)
+    if not participant.is_joined or participant.session_id != session_id or participant.away:
+        return
+    quotas.require_change(participant)
+    participant.away = True
+    locked.tell_all(ParticipantAway(participant=wire.participant(participant)), but=[participant])
+    locked.save()
 
 
 def leave_all(*, session_id: str, now: datetime) -> None:

@@ -1,5 +1,7 @@
 """`/mediaConferences`: start, list, read, change and end conferences."""
 
+from datetime import timedelta
+
 from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -25,6 +27,9 @@ from events.throttles import charge
 
 # A request for a list counts as one request, plus one for each full group of this many conferences in its response.
 _ROWS_PER_REQUEST = 5
+# The age and number of missed calls in the list.
+_MISSED_AGE = timedelta(days=7)
+_MOST_MISSED = 20
 
 
 class ConferencesView(EnablerView):
@@ -54,22 +59,31 @@ class ConferencesView(EnablerView):
                 now=clock.now(),
             )
             location = {"Location": f"/mediaConferences/{locked.conference.pk}", "ETag": etag(locked.conference)}
-            return Response(locked.snapshot(), status=201, headers={**location, **outcome_headers(outcome)})
+            return Response(locked.snapshot_for_caller(), status=201, headers={**location, **outcome_headers(outcome)})
 
         return start
 
     @extend_schema(
         operation_id="mediaConferences_list",
-        parameters=[OpenApiParameter("state", str), *schema.PAGE],
+        parameters=[OpenApiParameter("state", str), OpenApiParameter("missed", bool), *schema.PAGE],
         responses={200: schema.ConferenceList, **schema.REFUSALS},
     )
     def get(self, request: Request) -> Response:
-        """List the conferences in which I am present or that ring for me, or my conferences in `state`."""
+        """List the conferences in which I am present or that ring for me, those in `state`, or my missed calls."""
+        if request.query_params.get("missed") == "true":
+            return self._missed(request)
         state = without_nul(request.query_params.get("state", ""))
         rows = _conferences_of(self.session, state, *page_bounds(request))
         listed, after = page(request, _with_members(rows))
         charge(principal_of(request), len(listed) // _ROWS_PER_REQUEST)
         return Response({"conferences": [_conference(row) for row in listed], "next": after})
+
+    def _missed(self, request: Request) -> Response:
+        """List the last calls that the user has missed, newest first, on one page."""
+        since = clock.now() - _MISSED_AGE
+        listed = _with_members(Conference.objects.missed_by(self.session, since=since, number=_MOST_MISSED))
+        charge(principal_of(request), len(listed) // _ROWS_PER_REQUEST)
+        return Response({"conferences": [_conference(row) for row in listed], "next": None})
 
 
 class ConferenceView(EnablerView):

@@ -35,7 +35,7 @@ class ParticipantsView(EnablerView):
                 "ETag": etag(locked.conference),
                 "x-state": participant.state,
             }
-            return Response(wire.participant(participant), status=201, headers=headers)
+            return Response(wire.participant(participant, locked.reachable), status=201, headers=headers)
 
         return invite
 

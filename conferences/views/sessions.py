@@ -73,12 +73,12 @@ class SessionsView(EnablerView):
         return Response({"sessions": [wire.session(row) for row in listed], "next": after})
 
 
-class SessionView(EnablerView):
-    """`/sessions/{id}`: a session reads, refreshes and ends itself. A gateway may do so for any session."""
+class OneSessionView(EnablerView):
+    """A view of one session, for the session itself and for gateways."""
 
     permission_classes = [IsAuthenticated]
 
-    def _session(self, request: Request, session_id: str) -> Session:
+    def find(self, request: Request, session_id: str) -> Session:
         """Return the session with this ID, if the principal may see it.
 
         :raises NotFoundError: when there is no such session, or the principal is another session.
@@ -89,10 +89,14 @@ class SessionView(EnablerView):
             raise NotFoundError("There is no such session.")
         return row
 
+
+class SessionView(OneSessionView):
+    """`/sessions/{id}`: a session reads, refreshes and ends itself. A gateway may do so for any session."""
+
     @extend_schema(responses={200: schema.OwnSessionShape, **schema.REFUSALS})
     def get(self, request: Request, session_id: str) -> Response:
         """Return the session."""
-        return Response(_session(request, self._session(request, session_id)))
+        return Response(_session(request, self.find(request, session_id)))
 
     @extend_schema(
         request=None, parameters=[schema.IDEMPOTENCY_HEADER], responses={200: schema.OwnSessionShape, **schema.REFUSALS}
@@ -100,7 +104,7 @@ class SessionView(EnablerView):
     @idempotent_if(_require_live_session)
     def put(self, request: Request, session_id: str) -> Change:
         """Refresh the session, which extends its expiry."""
-        session = self._session(request, session_id)
+        session = self.find(request, session_id)
 
         def refresh() -> Response:
             return Response(_session(request, sessions.refresh_session(session_id=session.pk, now=clock.now())))
@@ -110,8 +114,19 @@ class SessionView(EnablerView):
     @extend_schema(responses={204: None, **schema.REFUSALS})
     def delete(self, request: Request, session_id: str) -> Response:
         """End the session. It leaves its conferences."""
-        session = self._session(request, session_id)
+        session = self.find(request, session_id)
         sessions.end_session(session_id=session.pk, now=clock.now())
+        return Response(status=204)
+
+
+class AwayView(OneSessionView):
+    """`/sessions/{id}/away`: an endpoint announces that its page closes or reloads."""
+
+    @extend_schema(request=None, responses={204: None, **schema.REFUSALS})
+    def post(self, request: Request, session_id: str) -> Response:
+        """Mark the session as away. Tell the other participants of its conferences."""
+        session = self.find(request, session_id)
+        sessions.announce_absence(session_id=session.pk, now=clock.now())
         return Response(status=204)
 
 

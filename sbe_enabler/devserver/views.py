@@ -1,10 +1,12 @@
 """The test page, and the two requests by which its JavaScript registers a session and lists all sessions."""
 
+import io
 import json
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import segno
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.decorators import method_decorator
@@ -17,6 +19,8 @@ from sbe_enabler.devserver.problems import ProblemError
 
 _BODY_LIMIT = 4096  # bytes
 _MOST_PAGES = 20
+# The longest address to encode, in characters.
+_LONGEST_ADDRESS = 512
 # The fields of a registration that are forwarded to the enabler.
 _FIELDS = ("username", "vtn", "icmn", "device")
 _PERMISSIONS = {
@@ -41,6 +45,17 @@ def test_page(request: HttpRequest) -> HttpResponse:
     response["Permissions-Policy"] = ", ".join(f"{name}={who}" for name, who in _PERMISSIONS.items())
     response["Cache-Control"] = "no-cache"
     return response
+
+
+@require_safe
+def qr_code(request: HttpRequest) -> HttpResponse:
+    """Return the QR code of an address of this server (`?text=`), for another device's camera."""
+    text = request.GET.get("text", "")
+    if not text.startswith(request.build_absolute_uri("/")) or len(text) > _LONGEST_ADDRESS:
+        return ProblemError(400, "malformed", "Send an address of this server in 'text'.").response(request)
+    svg = io.BytesIO()
+    segno.make(text, micro=False).save(svg, kind="svg", scale=4, border=2, dark="#000", light="#fff")
+    return HttpResponse(svg.getvalue(), content_type="image/svg+xml", headers={"Cache-Control": "no-store"})
 
 
 def _content_security_policy(enabler_url: str) -> str:

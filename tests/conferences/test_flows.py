@@ -34,6 +34,7 @@ def test_host_sends_an_invitation(alice: Device, bob: Device, topology: str, nod
     assert conference["topology"] == topology
     host, guest = conference["participants"]
     assert (host["state"], guest["state"]) == ("accepted", "invited")
+    assert guest.pop("reachable") == 1
     (call,) = conference["pendingModifications"]
     assert (call["modId"], call["kind"], call["from"]) == (response["x-mod-id"], "call", host["id"])
     if topology == "peer":

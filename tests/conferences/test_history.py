@@ -75,6 +75,8 @@ class TestHistory:
         def read() -> None:
             assert [each["id"] for each in user.request("GET", "/mediaConferences").json()["conferences"]] == [live]
             assert user.get(live)["id"] == live
+            missed = user.request("GET", "/mediaConferences?missed=true").json()["conferences"]
+            assert missed
             for missing in ("c" * 32, "x"):
                 assert user.request("GET", f"/mediaConferences/{missing}").status_code == 404
 

@@ -247,6 +247,7 @@ def test_the_host_can_invite_another_user(four: Call, carol: Device, address: st
     response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": address})
     participant = response.json()
     assert (response.status_code, participant["state"]) == (201, "invited")
+    assert participant.pop("reachable") == 1
     assert response["location"].endswith(f"/{four.id}/participants/{participant['id']}")
     assert response["etag"] != etag
     assert four.alice.get(four.id)["participants"][-1] == participant

@@ -21,6 +21,13 @@ _RECORD = """(() => {
     document.addEventListener(type, ({detail}) => window.dispatched.push(
       [type, detail.state ?? detail.reason ?? detail.invitation?.username ?? String(detail.error)].join(" ")));
 })()"""
+# Blocks every inline style of the page. A blocked style is an error in the console, which fails the test.
+_STRICT = """new MutationObserver((_, observer) => {
+  if (!document.head) return;
+  observer.disconnect();
+  const policy = {httpEquiv: "Content-Security-Policy", content: "style-src 'none'; object-src 'none'"};
+  document.head.append(Object.assign(document.createElement("meta"), policy));
+}).observe(document, {childList: true, subtree: true})"""
 # Whether the first other participant is shown, in a picture that moves and is not black.
 _SEES = f"""async () => {{
   const video = document.querySelector("sbe-call").shadowRoot.querySelector(".grid video");
@@ -43,6 +50,7 @@ async def _element(visit: Visit, user: str, to: str, **options: Any) -> Person:
 
     async def before(page: Page) -> None:
         await page.add_init_script(_RECORD)
+        await page.add_init_script(_STRICT)
 
     person = await visit(user, address=f"/static/element.html?user={user}&to={to}", live=None, before=before, **options)
     await expect(_button(person, f"Call {to}")).to_be_visible()

@@ -222,3 +222,18 @@ async def test_page_allows_nothing_inline_and_no_other_host(async_client: AsyncC
 
 async def test_page_supports_only_reading(async_client: AsyncClient) -> None:
     assert (await async_client.post("/")).status_code == 405
+
+
+async def test_draws_addresses_of_this_server_as_qr_codes(async_client: AsyncClient) -> None:
+    response = await async_client.get("/dev/qr.svg", {"text": "http://testserver/?user=alice"})
+    assert (response.status_code, response["content-type"]) == (200, "image/svg+xml")
+    assert response.content.startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "hello", "http://elsewhere/?user=alice", "http://testserver.elsewhere/", f"http://testserver/{'x' * 600}"],
+)
+async def test_draws_no_other_text(async_client: AsyncClient, text: str) -> None:
+    response = await async_client.get("/dev/qr.svg", {"text": text})
+    assert (response.status_code, response.json()["code"]) == (400, "malformed")

@@ -61,7 +61,9 @@ def _require(value: Any, hint: Any, where: str) -> None:
         assert value in get_args(hint), f"{where}: {value}"
     elif is_typeddict(hint):
         assert isinstance(value, dict), where
-        _require_members(value, get_type_hints(hint, include_extras=True), where)
+        hints = get_type_hints(hint, include_extras=True)
+        # Members that are not required are only in answers to requests.
+        _require_members(value, {name: hints[name] for name in hint.__required_keys__}, where)
     elif issubclass(hint, Enum):
         assert value in {each.value for each in hint}, f"{where}: {value}"
     else:

@@ -232,26 +232,35 @@ export class SbeClient extends Emitter {
   }
 
   /**
-   * End an idle session when the page goes away, so that no call rings on a closed tab. A session in a call stays: the
-   * page may only be reloading.
+   * Say goodbye when the page goes away. An idle session ends, so that no call rings on a closed tab. A session in a
+   * call becomes away, because the page may only be reloading. The other participants learn of this at once.
    */
   farewell() {
-    if (
-      !this.session ||
-      this.rejoinable ||
-      this.#invitations.size > 0 ||
-      !["idle", "ended", "moved"].includes(this.callState)
-    )
-      return;
-    const url = `${this.enabler}/sessions/${this.session.id}`;
-    fetch(url, { method: "DELETE", headers: { Authorization: `Bearer ${this.session.token}` }, keepalive: true }).catch(
-      () => undefined,
-    );
+    const { session } = this;
+    if (!session) return;
+    const isIdle =
+      !this.rejoinable && this.#invitations.size === 0 && ["idle", "ended", "moved"].includes(this.callState);
+    const url = `${this.enabler}/sessions/${session.id}`;
+    const headers = { Authorization: `Bearer ${session.token}` };
+    const goodbye = isIdle
+      ? fetch(url, { method: "DELETE", headers, keepalive: true })
+      : fetch(`${url}/away`, { method: "POST", headers, keepalive: true });
+    goodbye.catch(() => undefined);
   }
 
   /** Return the sessions that are registered now, as the Dev Server lists them. @returns {Promise<Registered[]>} */
   people() {
     return this.#backEnd.people();
+  }
+
+  /**
+   * Return the conferences of the user's missed calls, newest first: those that no device has answered or declined.
+   *
+   * @returns {Promise<Conference[]>}
+   */
+  async missedCalls() {
+    const url = `${this.#conferencesUrl}?missed=true`;
+    return (await this.#rest.send({ method: "GET", url, quiet: true })).body.conferences;
   }
 
   // ── calls ───────────────────────────────────────────────────────────────

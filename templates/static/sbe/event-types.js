@@ -140,6 +140,13 @@
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
+ * @typedef {object} ParticipantAway A participant's page closes or reloads (`away` is true), or has come back and made an offer (`away` is false).
+ * @property {"participant-away"} type
+ * @property {string} confId
+ * @property {number} seq
+ * @property {string} at
+ * @property {Participant} participant The participant when the event was written.
+ *
  * @typedef {object} ParticipantLeft A participant has left.
  * @property {"participant-left"} type
  * @property {string} confId
@@ -178,7 +185,7 @@
  * @property {"gap"} type
  * @property {number} oldest The `seq` of the next event.
  *
- * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantLeft | MoveExpired | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
+ * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantAway | ParticipantLeft | MoveExpired | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
  */
 
 export {};

@@ -7,9 +7,9 @@ import { Emitter } from "./emitter.js";
  * @typedef {import("./event-types.js").Quality} Quality
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
  *
- * @typedef {Participant & RemoteMedia & {speaking: boolean, interrupted: boolean, weak: boolean}} RemoteParticipant
+ * @typedef {Participant & RemoteMedia & {speaking: boolean, interrupted: boolean, weak: boolean, unreachable: boolean}} RemoteParticipant
  * another participant with the tracks that arrive from them now. `interrupted`: the focus receives nothing from them.
- * `weak`: their connection to the focus loses too many packets.
+ * `weak`: their connection to the focus loses too many packets. `unreachable`: no device rang when they were invited.
  */
 
 // The focus gives up an interrupted connection after 15 s, and it repeats its "poor" reports. So a report that is older
@@ -37,6 +37,9 @@ export class Roster extends Emitter {
    * @type {Map<string, {connection: "poor" | "disconnected", timer: ReturnType<typeof setTimeout>}>}
    */
   #troubles = new Map();
+
+  /** The participants for whom no device rang when this side invited them, by ID. @type {Set<string>} */
+  #unreachable = new Set();
 
   /**
    * @param {object} options
@@ -76,6 +79,7 @@ export class Roster extends Emitter {
         speaking: id === this.speaker,
         interrupted: trouble === "disconnected",
         weak: trouble === "poor",
+        unreachable: participant.state === "invited" && this.#unreachable.has(id),
       };
     });
   }
@@ -113,6 +117,7 @@ export class Roster extends Emitter {
    */
   learn(conference) {
     this.conference = conference;
+    conference.participants.forEach((participant) => this.#noteReachable(participant));
     const mine = conference.participants.filter(({ sessionId }) => sessionId === this.#sessionId);
     // A user who is invited again after leaving has two participants. The older one stays `left`.
     const current = mine.find(({ state }) => state !== "left") ?? mine.at(-1);
@@ -128,6 +133,7 @@ export class Roster extends Emitter {
   learnParticipant(participant) {
     const { conference } = this;
     if (!conference) return;
+    this.#noteReachable(participant);
     const { participants } = conference;
     const isNew = participants.every(({ id }) => id !== participant.id);
     const now = isNew
@@ -135,6 +141,11 @@ export class Roster extends Emitter {
       : participants.map((each) => (each.id === participant.id ? participant : each));
     this.conference = { ...conference, participants: now };
     if (participant.sessionId === this.#sessionId) this.#myId = participant.id;
+  }
+
+  /** Only the answer to an invitation says how many devices ring. @param {Participant} participant */
+  #noteReachable({ id, reachable }) {
+    if (reachable === 0) this.#unreachable.add(id);
   }
 
   /** Store the active speaker. @param {ActiveSpeaker} event */

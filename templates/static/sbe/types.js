@@ -11,6 +11,7 @@
  * @property {string | null} icmn
  * @property {string | null} device
  * @property {string} state
+ * @property {boolean} [away] whether it had an event channel, and lost it
  * @property {string} expiresAt
  * @property {{webSocket: string, http: string}} events
  * @property {RTCIceServer[]} iceServers
@@ -26,7 +27,7 @@
  *   is called before each request
  * @property {RequestCredentials} [credentials] whether requests to `url` carry cookies; the default is `same-origin`
  *
- * @typedef {Pick<Session, "id" | "username" | "vtn" | "icmn" | "device" | "state" | "expiresAt">} Registered
+ * @typedef {Pick<Session, "id" | "username" | "vtn" | "icmn" | "device" | "state" | "away" | "expiresAt">} Registered
  *
  * @typedef {object} Participant
  * @property {string} id
@@ -36,6 +37,8 @@
  * @property {string | null} sessionId
  * @property {string | null} [device]
  * @property {{audio: boolean, video: boolean}} muted
+ * @property {number} [reachable] only in the answer to the invitation: how many of the user's devices ring
+ * @property {boolean} [away] whether its page has announced that it closes or reloads, and has not come back
  * @property {string | null} leftReason
  *
  * @typedef {{audio: boolean, video: boolean, screen: boolean}} SentMedia

@@ -5,6 +5,7 @@ import { connectControls } from "./controls.js";
 import { byId } from "./dom.js";
 import { InviteDialog } from "./invite-dialog.js";
 import { JoinLink } from "./join-link.js";
+import { MissedCalls } from "./missed-calls.js";
 import { ModificationDialog } from "./modification-dialog.js";
 import { MoveDialog } from "./move-dialog.js";
 import { People } from "./people.js";
@@ -29,7 +30,7 @@ const client = new SbeClient({ devServer: new URL(devServerUrl, location.href).h
 const link = new JoinLink();
 const actions = new Actions(client, link, { onStart: () => people.clear(), onDone: draw });
 const registration = new Registration(client, (error) => actions.complain(error));
-const view = new View(client, link, () => void lookAround());
+const view = new View(client, link, () => void Promise.all([lookAround(), missed.look()]));
 
 const timeline = new Timeline(() => chat.toggle(false, { focus: false }));
 const chat = new ChatDrawer({
@@ -44,6 +45,7 @@ const invite = new InviteDialog(client, {
   onCopy: (text) => actions.copy(text),
 });
 const people = new People((to, options) => void actions.attempt(() => actions.start(to, options)));
+const missed = new MissedCalls(client, (to) => void actions.attempt(() => actions.start(to, { video: false })));
 const ring = new RingDialog({
   onAccept: (invitation, options) => void actions.attempt(() => actions.accept(invitation, options)),
   onDecline: ({ confId }) => void actions.attempt(() => client.decline(confId)),
@@ -119,6 +121,7 @@ async function lookAround() {
 
 client.on("session", () => {
   draw();
+  void missed.look();
   drawChannel();
 });
 client.on("channel", drawChannel);
@@ -128,6 +131,7 @@ client.on("invitations", draw);
 client.on("chat", draw);
 client.on("trace", (trace) => timeline.add(trace));
 client.on("notice", (notice) => {
+  if (notice.code === "invitation-cancelled") void missed.look();
   const words = noticeWords(notice, client.currentCall ? nameOf(client.currentCall) : "The other side");
   if (words) toast(words.text, words);
 });

@@ -41,9 +41,9 @@ export class MoveDialog {
     const name = this.client.session?.username ?? "";
     const link = new URL(location.pathname, location.href);
     link.searchParams.set("user", name);
-    link.searchParams.set("device", "phone");
     setText(byId("move-name"), name);
     this.#link.value = link.href;
+    byId("move-code").setAttribute("src", `/dev/qr.svg?text=${encodeURIComponent(link.href)}`);
     this.#devices = null;
     this.#draw();
     this.#dialog.showModal();
@@ -87,9 +87,9 @@ export class MoveDialog {
         ),
       );
     list.dataset.devices = JSON.stringify(devices);
-    byId("move-another").hidden = devices === null || devices.length > 0;
     this.#start.disabled = !devices?.length;
   }
 }
 
-const NONE = "You have no other device here yet. Register one, and it appears here. The call goes on meanwhile.";
+const NONE =
+  "You have no other device here yet. Open this page on one, and it appears here. The call goes on meanwhile.";

@@ -3,7 +3,7 @@ import { byId, icon, initials, make, setText, showChildren } from "./dom.js";
 /**
  * @typedef {import("../sbe/types.js").Registered} Registered
  * @typedef {Pick<Registered, "id" | "username" | "vtn" | "icmn">} Identified
- * @typedef {{username: string, numbers: string[], devices: string[]}} Person
+ * @typedef {{username: string, numbers: string[], devices: string[], away: boolean}} Person
  * @typedef {{element: HTMLElement, box: HTMLInputElement, detail: HTMLElement}} Row
  */
 
@@ -46,8 +46,14 @@ export class People {
     /** @type {Map<string, Person>} */
     const people = new Map();
     for (const session of sessions.filter((other) => !isSamePerson(me, other))) {
-      const person = people.get(session.username) ?? { username: session.username, numbers: [], devices: [] };
-      if (session.device) person.devices.push(session.device);
+      const person = people.get(session.username) ?? {
+        username: session.username,
+        numbers: [],
+        devices: [],
+        away: true,
+      };
+      person.away &&= session.away === true;
+      if (session.device && !session.away) person.devices.push(session.device);
       for (const number of [session.vtn, session.icmn])
         if (number && !person.numbers.includes(number)) person.numbers.push(number);
       people.set(session.username, person);
@@ -106,10 +112,11 @@ export class People {
   }
 
   /** @param {Person} person */
-  #show({ username, numbers, devices }) {
+  #show({ username, numbers, devices, away }) {
     const row = this.#rows.get(username) ?? this.#row(username);
     this.#rows.set(username, row);
-    const detail = [...numbers, counted(devices).join(", ")].filter(Boolean).join(" · ");
+    const detail = [...numbers, away ? "Away" : counted(devices).join(", ")].filter(Boolean).join(" · ");
+    row.element.toggleAttribute("data-away", away);
     setText(row.detail, detail);
     row.detail.title = detail;
     row.box.checked = this.#picked.has(username);
@@ -167,7 +174,7 @@ export class People {
 }
 
 /**
- * Return the names of a user's other devices: those that ring when a call is moved.
+ * Return the names of a user's other devices that are here: those that ring when a call is moved.
  *
  * @param {Identified} me
  * @param {Registered[]} sessions everyone who is registered
@@ -175,7 +182,7 @@ export class People {
 export function devicesOf(me, sessions) {
   return counted(
     sessions
-      .filter((other) => isSamePerson(me, other) && other.id !== me.id)
+      .filter((other) => isSamePerson(me, other) && other.id !== me.id && !other.away)
       .map(({ device }) => device || "A device without a name"),
   );
 }

@@ -1,7 +1,17 @@
 /* Choices that outlive the tab. If storage is forbidden, they last as long as the page. */
 
 const KEY = "sbe.preferences";
-const DEFAULTS = { ask: false, ring: true, keys: true, direct: false, camera: "", microphone: "", speaker: "" };
+const DEFAULTS = {
+  ask: false,
+  ring: true,
+  keys: true,
+  direct: false,
+  camera: "",
+  microphone: "",
+  speaker: "",
+  /** When the newest dismissed missed call of each user began. */
+  missedSeen: /** @type {Record<string, string>} */ ({}),
+};
 
 /** @typedef {typeof DEFAULTS} Preferences */
 

@@ -2,7 +2,7 @@ import { byId, initials, setIcon, setText, showTracks } from "./dom.js";
 import { linkTo } from "./invite-dialog.js";
 import { preferences } from "./preferences.js";
 import { Tiles } from "./tiles.js";
-import { bitrateWords, durationWords, endedWords, perceives, secondsUntil } from "./words.js";
+import { bitrateWords, durationWords, endedWords, perceives, ringingWords, secondsUntil } from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
@@ -119,7 +119,7 @@ export class Stage {
 
   /** @param {Call} call @param {boolean} expectsPicture */
   #placeholderWords(call, expectsPicture) {
-    if (call.state === "calling") return call.confId ? "Ringing…" : "Calling…";
+    if (call.state === "calling") return ringingWords(call, call.others[0]);
     // The overlay already says that the other side is moving, and the old connection is no longer needed.
     if (call.otherMoves) return "";
     if (call.connection === "failed" || call.connection === "disconnected")

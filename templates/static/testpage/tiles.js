@@ -1,6 +1,7 @@
 import { byId, icon, initials, make, setIcon, setText, showTracks } from "./dom.js";
 import { arrange } from "./layout.js";
 import { preferences } from "./preferences.js";
+import { ringingWords } from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
@@ -286,9 +287,7 @@ function person(other, call, isHost) {
     weak: weak && isLive,
     speaking: speaking && isLive,
     words: ringing
-      ? call.confId
-        ? "Ringing…"
-        : "Calling…"
+      ? ringingWords(call, other)
       : connecting
         ? connectionWords(call)
         : muted.video

@@ -70,6 +70,22 @@ export function mediaWords({ device, reason }) {
   return `The ${name} could not be started.`;
 }
 
+/**
+ * Say how it stands with a participant who has not answered yet.
+ *
+ * @param {import("../sbe/call.js").Call} call
+ * @param {import("../sbe/roster.js").RemoteParticipant | undefined} participant
+ */
+export function ringingWords({ confId }, participant) {
+  if (!confId) return "Calling…";
+  return participant?.unreachable ? "Not here at the moment. They will see a missed call." : "Ringing…";
+}
+
+/** @param {string[]} names */
+export function listOf(names) {
+  return names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : (names[0] ?? "");
+}
+
 /** @param {import("../sbe/channel.js").ChannelState} state */
 export function channelWords(state) {
   return {

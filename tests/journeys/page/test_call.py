@@ -182,15 +182,18 @@ async def test_a_move_without_another_device_or_with_a_declining_one_is_reported
     await alice.shows("move-dialog", "You have no other device here yet.")
     await expect(alice.part("move-start")).to_be_disabled()
     link = await alice.page.locator("#move-link").input_value()
+    await alice.until("() => document.querySelector('#move-code').naturalWidth > 0")
     await alice.page.keyboard.press("Escape")
     await expect(alice.part("btn-move")).to_be_focused()
     await bob.sees_video()
 
     await alice.press("btn-move")
     phone = await visit("alice-move", address=link)
-    await alice.shows("move-dialog", "phone", "If none answers in time, the call ends for both of you.")
+    await alice.shows(
+        "move-dialog", "computer", "scan the code", "If none answers in time, the call ends for both of you."
+    )
     await alice.press("move-start")
-    await alice.shows("moved-overlay", "Ringing phone")
+    await alice.shows("moved-overlay", "Ringing computer")
     await phone.press("ring-decline")
     await alice.sees_the_end("You declined on your other device, so the call ended.")
     await bob.sees_the_end("alice-move declined on the other device.")

@@ -8,18 +8,20 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from tests.support.endpoints import Endpoints
 from tests.support.journeys.people import Person, Visit, call, in_a_call, move
 from tests.support.services import Backends, Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 _SHORT_RINGS = {"SBE_RING_SECONDS": "3"}
+_SHORT_PRESENCE = {"SBE_AWAY_SECONDS": "0.5", "SBE_AWAY_SESSION_SECONDS": "6"}
 
 
 @pytest.fixture(scope="module")
 def hasty(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run a server with a short ringing time."""
-    with Server(backends.sqlite(), tmp_path_factory.mktemp("hasty"), _SHORT_RINGS) as running:
+    with Server(backends.sqlite(), tmp_path_factory.mktemp("hasty"), _SHORT_RINGS | _SHORT_PRESENCE) as running:
         yield running
 
 
@@ -54,12 +56,22 @@ async def test_a_call_that_is_not_answered_ends(visit: Visit, hasty: Server) -> 
     bob, phone, alice = [await visit(*who, at=hasty) for who in (("bob",), ("alice", "phone"), ("alice",))]
     await phone.part("dial-input").fill("nobody-here")
     await phone.press("dial-submit")
+    await phone.shows("view-call", "nobody-here", "Not here at the moment. They will see a missed call.")
     await alice.press("call-audio-bob")
     await expect(bob.part("ring-dialog")).to_be_visible()
     await alice.sees_the_end("No call", "bob did not answer.")
     await expect(bob.part("ring-dialog")).to_be_hidden()
     await bob.is_told("You missed a call from alice")
     await phone.sees_the_end("No call", "nobody-here did not answer.")
+
+    # The missed call waits for the user.
+    nobody = await visit("nobody-here", at=hasty)
+    await nobody.shows("missed", "alice")
+    await nobody.press("missed-clear")
+    await expect(nobody.part("missed")).to_be_hidden()
+    await nobody.page.reload()
+    await nobody.shows("people-list", "bob")
+    await expect(nobody.part("missed")).to_be_hidden()
 
     await phone.press("ended-done")
     await alice.press("ended-done")
@@ -71,6 +83,17 @@ async def test_a_call_that_is_not_answered_ends(visit: Visit, hasty: Server) -> 
     await alice.sees_the_end("None of your other devices answered")
     await bob.sees_the_end("alice did not answer on the other device.")
     await expect(phone.part("ring-dialog")).to_be_hidden()
+
+
+async def test_a_device_that_lost_its_connection_is_away_and_then_gone(visit: Visit, hasty: Server) -> None:
+    alice = await visit("alice-ghost", at=hasty)
+    async with Endpoints() as endpoints:
+        ghost = await endpoints.register(hasty, "ghost")
+        async with ghost.socket(after=0) as socket:
+            await expect(alice.part("person-ghost")).to_contain_text("laptop")
+            socket.transport.abort()
+        await expect(alice.part("person-ghost")).to_contain_text("Away")
+        await expect(alice.part("person-ghost")).to_be_hidden()
 
 
 async def test_another_call_can_come_in_during_a_call(visit: Visit) -> None:

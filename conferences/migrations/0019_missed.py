@@ -1,0 +1,22 @@
+"""Find the calls that a user has missed, newest first, without reading the user's history."""
+
+from django.db import migrations, models
+
+_UNANSWERED = models.Q(session__isnull=True, left_at__isnull=False)
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("conferences", "0018_away"),
+        ("events", "0004_away"),
+    ]
+
+    operations = [
+        migrations.AddIndex(
+            model_name="participant",
+            index=models.Index(
+                fields=[field, "left_at"], condition=_UNANSWERED, name=f"participant_missed_{field}"
+            ),
+        )
+        for field in ("username", "vtn", "icmn")
+    ]

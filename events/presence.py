@@ -1,0 +1,80 @@
+"""Which sessions are away: those that had a reader, and have had none for `AWAY_AFTER`.
+
+A process marks only sessions that it was the last to follow (`Session.followed_by`). So a client that reconnects to
+another process is not marked. If a process crashes, its sessions are not marked, and expire at their usual time. A
+session that never had a reader is never away.
+"""
+
+import asyncio
+import logging
+import secrets
+
+from django.conf import settings
+
+from events import clock
+from events.models import Session
+from events.problems import OUTAGE, log_outage
+from events.readers import READERS
+from events.threads import in_database_thread
+
+logger = logging.getLogger(__name__)
+
+# The name of this process in `Session.followed_by`.
+PROCESS = secrets.token_hex(4)
+# How many sessions one statement marks, and the shortest pause between two statements.
+BATCH = 500
+_PAUSE_SECONDS = 0.25
+
+
+class Presence:
+    """The sessions whose last reader in this process has stopped, and the task that marks them as away."""
+
+    def __init__(self) -> None:
+        self._due_at: dict[str, float] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def lose(self, session_id: str) -> None:
+        """Mark a session as away after AWAY_AFTER, unless it has a reader in any process by then."""
+        loop = asyncio.get_running_loop()
+        self._due_at.pop(session_id, None)
+        self._due_at[session_id] = loop.time() + settings.AWAY_AFTER.total_seconds()
+        if self._task is None or self._task.done() or self._task.get_loop() is not loop:
+            self._task = loop.create_task(self._mark_all(), name="presence")
+
+    async def _mark_all(self) -> None:
+        """Mark the sessions as they become due, until none is left. After an outage, try again."""
+        loop = asyncio.get_running_loop()
+        while self._due_at:
+            # The dictionary is in the order of the due times.
+            first = next(iter(self._due_at.values()))
+            await asyncio.sleep(max(first - loop.time(), _PAUSE_SECONDS))
+            due = [each for each, at in self._due_at.items() if at <= loop.time()][:BATCH]
+            absent = [each for each in due if not READERS.of(each)]
+            try:
+                await in_database_thread(mark_away)(absent)
+            except OUTAGE as error:
+                log_outage(error)
+                continue
+            except Exception:
+                logger.exception("%d sessions could not be marked as away", len(absent))
+            for session_id in due:
+                self._due_at.pop(session_id, None)
+
+
+PRESENCE = Presence()
+
+
+def mark_away(sessions: list[str]) -> None:
+    """Mark sessions as away from now on, if this process was the last to follow them."""
+    if sessions:
+        followed = Session.objects.not_over().filter(pk__in=sessions, followed_by=PROCESS, away_until__isnull=True)
+        followed.update(away_until=clock.now() + settings.AWAY_LIFETIME)
+
+
+def follow(session_id: str) -> bool:
+    """Record that a session has a reader in this process. Return whether the session is live."""
+    live = Session.objects.live(clock.now()).filter(pk=session_id)
+    known = live.values_list("followed_by", "away_until").first()
+    if known is not None and known != (PROCESS, None):
+        live.update(followed_by=PROCESS, away_until=None)
+    return known is not None

@@ -1,0 +1,71 @@
+"""A session that stays away ends, unless it has joined a conference."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from conferences.operations.deadlines import next_deadline, settle_due
+from conferences.operations.sessions import end_away_session
+from events.models import Session
+from tests.support.actions import CALL_HOLD
+from tests.support.deadlines import INSTANT
+from tests.support.devices import Call, Device, hold
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_engine]
+
+
+def leave_for(device: Device, until: datetime) -> None:
+    """Record that the session of a device is away."""
+    Session.objects.filter(pk=device.id).update(away_until=until)
+
+
+def test_it_ends_in_time(alice: Device) -> None:
+    now = timezone.now()
+    leave_for(alice, now)
+    assert next_deadline() == now
+    assert settle_due(now=now - INSTANT) == 0
+    assert settle_due(now=now) == 1
+    assert (alice.row.state, alice.row.away_until) == ("expired", None)
+    assert settle_due(now=now) == 0
+
+
+def test_it_stays_while_it_is_in_a_conference(call: Call, settings: Settings) -> None:
+    now = timezone.now()
+    leave_for(call.bob, now)
+    assert settle_due(now=now) == 1
+    assert call.bob.row.state == "active"
+    # It is checked again later, so the timekeeper can sleep.
+    later = now + settings.AWAY_LIFETIME
+    assert call.bob.row.away_until == later
+    assert settle_due(now=later - INSTANT) == 0
+    call.bob.delete(call.id)
+    settle_due(now=later)
+    assert call.bob.row.state == "expired"
+
+
+def test_a_session_that_came_back_after_it_was_found_due_does_not_end(alice: Device) -> None:
+    now = timezone.now()
+    end_away_session(session_id=alice.id, now=now)
+    leave_for(alice, now + timedelta(seconds=1))
+    end_away_session(session_id=alice.id, now=now)
+    assert alice.row.state == "active"
+
+
+def test_a_session_that_has_ended_stays_ended(alice: Device) -> None:
+    alice.request("DELETE", f"/sessions/{alice.id}")
+    ended = alice.row
+    end_away_session(session_id=alice.id, now=timezone.now())
+    assert alice.row.ended_at == ended.ended_at
+
+
+def test_its_participant_moves_on_although_it_ends(call: Call) -> None:
+    now = timezone.now()
+    phone = Device.register("alice", "phone")
+    hold(call, CALL_HOLD)
+    call.alice.delete(call.id)
+    leave_for(call.alice, now)
+    settle_due(now=now)
+    assert call.alice.row.state == "expired"
+    assert phone.join(call.id)["x-state"] == "accepted"

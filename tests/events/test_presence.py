@@ -1,0 +1,149 @@
+"""A session that had a reader and lost it is away, whichever process it reconnects to."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from events import presence, watcher
+from events.models import Session
+from events.reader import follow
+from events.threads import in_database_thread
+from tests.support.endpoints import Endpoint, Endpoints, next_event, until
+from tests.support.log import in_database
+from tests.support.services import Backends, Server
+
+pytestmark = [pytest.mark.usefixtures("_no_idle_connections")]
+
+
+@pytest.fixture(autouse=True)
+def _hasty(settings: Any) -> None:
+    settings.AWAY_AFTER = timedelta(seconds=0.1)
+
+
+def new_session(**fields: Any) -> Session:
+    now = timezone.now()
+    name = f"s{Session.objects.count()}"
+    return Session.objects.create(
+        username=name, token_hash=name, created_at=now, expires_at=now + timedelta(hours=1), **fields
+    )
+
+
+async def read_once(session: Session) -> None:
+    """Read the log to its end, and stop."""
+    async with aclosing(follow(session.pk, 0, heartbeat=0.01, on_waiting=lambda: None)) as log:
+        await anext(log)
+
+
+def is_away(session: Session) -> bool:
+    session.refresh_from_db()
+    return session.away_until is not None
+
+
+async def until_away(session: Session) -> None:
+    async with asyncio.timeout(20):
+        while not await in_database_thread(is_away)(session):
+            await asyncio.sleep(0.02)
+
+
+@in_database
+async def test_a_session_that_lost_its_reader_is_away_until_it_has_one_again() -> None:
+    session = await in_database_thread(new_session)()
+    assert not await in_database_thread(is_away)(session)
+    await read_once(session)
+    await until_away(session)
+    assert session.away_until is not None
+    remaining = session.away_until - timezone.now()
+    assert timedelta(seconds=30) < remaining <= timedelta(seconds=60)
+    await read_once(session)
+    assert not await in_database_thread(is_away)(session)
+
+
+@in_database
+async def test_a_session_that_reconnects_in_time_is_not_away() -> None:
+    session, other = await in_database_thread(new_session)(), await in_database_thread(new_session)()
+    await read_once(session)
+    async with aclosing(follow(session.pk, 0, heartbeat=0.01, on_waiting=lambda: None)) as log:
+        await anext(log)
+        # The other session loses its reader later, and is away now.
+        await read_once(other)
+        await until_away(other)
+        assert not await in_database_thread(is_away)(session)
+
+
+@in_database
+async def test_a_session_that_another_process_follows_is_not_marked() -> None:
+    session, other = await in_database_thread(new_session)(), await in_database_thread(new_session)()
+    await read_once(session)
+    await in_database_thread(Session.objects.filter(pk=session.pk).update)(followed_by="another")
+    await read_once(other)
+    await until_away(other)
+    assert not await in_database_thread(is_away)(session)
+
+
+@in_database
+def test_the_watcher_corrects_a_session_that_has_a_reader() -> None:
+    session = new_session(away_until=timezone.now() + timedelta(seconds=60), followed_by="another")
+    assert watcher.newest_numbers([session.pk]) == {session.pk: 0}
+    assert not is_away(session)
+    assert session.followed_by == presence.PROCESS
+
+
+@in_database
+async def test_sessions_are_marked_after_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = await in_database_thread(new_session)()
+    real, failures = presence.mark_away, [OperationalError("gone"), OperationalError("gone")]
+
+    def failing(sessions: list[str]) -> None:
+        if failures:
+            raise failures.pop()
+        real(sessions)
+
+    monkeypatch.setattr(presence, "mark_away", failing)
+    await read_once(session)
+    await until_away(session)
+    assert failures == []
+
+
+@in_database
+def test_an_ended_session_is_not_marked() -> None:
+    session = new_session(state="ended", ended_at=timezone.now(), followed_by=presence.PROCESS)
+    presence.mark_away([session.pk])
+    assert not is_away(session)
+
+
+@pytest.fixture(scope="module")
+def two_servers(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+    """Two processes on one PostgreSQL and one Redis."""
+    backend, directory = backends.grown(), tmp_path_factory.mktemp("presence")
+    hasty = {"SBE_AWAY_SECONDS": "0.3"}
+    with Server(backend, directory, hasty) as here, Server(backend, directory, hasty) as there:
+        yield here, there
+
+
+async def _is_away(endpoint: Endpoint) -> bool:
+    return bool((await endpoint.request("GET", f"/sessions/{endpoint.id}")).json()["away"])
+
+
+@pytest.mark.once
+async def test_a_reconnection_to_another_process_is_no_absence(two_servers: tuple[Server, Server]) -> None:
+    here, there = two_servers
+    async with Endpoints() as endpoints:
+        alice, bob, _ = await endpoints.call(here)
+        async with alice.socket(after=0) as first, bob.socket(after=0) as only:
+            await asyncio.gather(next_event(first), next_event(only))
+            async with alice.elsewhere(there).socket(after=0) as second:
+                await next_event(second)
+                await asyncio.gather(first.close(), only.close())
+                await until(lambda: _is_away(bob), "away")
+                assert not await _is_away(alice)
+        # A poll that does not wait is no reader. Long polls are readers.
+        await bob.poll(after=1)
+        assert await _is_away(bob)
+        await bob.poll(after=1, wait=1)
+        assert not await _is_away(bob)
