@@ -8,7 +8,7 @@ PYTHON ?= $(shell .ci/python)
 VENV := .venv
 BIN := $(VENV)/bin
 WEB_SOURCES := "templates/static/**/*.{js,css}" "tests/client/**/*.js" "tests/support/**/*.mjs" "clients/npm/*.{js,ts,json}"
-SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
+SOURCES := manage.py sbe_enabler conferences events media tests benchmarks clients/python
 
 # `make test` runs a sample of these tests. `make test-deep` runs them at full length, and the tests that are marked `deep`.
 DEEP_TESTS := $(addprefix tests/,events/test_counters.py conferences/refusals conferences/test_sequences.py conferences/test_numbers.py media sbe_enabler/test_races.py)
@@ -18,7 +18,7 @@ FLOODS := tests/media/focus/test_floods.py
 # Checks load the settings, but use none of their secrets.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web client client-npm fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-neighbour bench-prune bench-thin outage soak diagram reference lock clean
+.PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web client client-npm client-python fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-neighbour bench-prune bench-thin outage soak diagram reference lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -79,6 +79,7 @@ check-python: $(VENV)/.dev
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/lint-imports
+	cd clients/python && $(CURDIR)/$(BIN)/lint-imports
 	$(CHECK_ENV) $(BIN)/mypy $(SOURCES)
 	$(CHECK_ENV) $(BIN)/python -W error::DeprecationWarning manage.py check --fail-level WARNING
 	$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
@@ -89,10 +90,14 @@ check-web: node_modules/.installed
 	node_modules/.bin/tsc -p tests/client
 	node clients/npm/build.js --size
 
-client: client-npm $(if $(wildcard clients/python),client-python) ## build the client packages for npm and for Python into dist/
+client: client-npm client-python ## build the client packages for npm and for Python into dist/
 
 client-npm: node_modules/.installed
 	node clients/npm/build.js
+
+client-python: $(VENV)/.runtime ## build the wheel of the Python client into dist/
+	@mkdir -p dist
+	$(BIN)/python -m pip wheel -qq --disable-pip-version-check --no-input --no-deps --wheel-dir dist ./clients/python
 
 fmt: $(VENV)/.dev node_modules/.installed ## format the sources, and sort the imports of Python
 	$(BIN)/ruff check --fix $(SOURCES)
