@@ -1,7 +1,7 @@
 """Conferences and sessions in the admin. Everything is read-only, except that staff may end conferences."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import MAXYEAR
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +17,7 @@ from django.utils.safestring import mark_safe
 from django.utils.timesince import timesince
 
 from conferences.machine import ConferenceState
-from conferences.models import Conference, Modification, Participant, Stay
+from conferences.models import MOST_STARS, Conference, Knock, Modification, Participant, Stay
 from conferences.operations.calls import terminate_conference
 from events import clock
 from events.models import Event, Session
@@ -70,8 +70,31 @@ class LiveFilter(admin.SimpleListFilter):
             case "ended":
                 return queryset.exclude(live)
             case _:
-                # With a search but no chosen filter, show live and ended rows.
-                return queryset if request.GET.get("q") else queryset.filter(live)
+                # With a search or a rating, but without a choice here, show live and ended rows.
+                is_searched = request.GET.get("q") or request.GET.get(RatingFilter.parameter_name)
+                return queryset if is_searched else queryset.filter(live)
+
+
+class RatingFilter(admin.SimpleListFilter):
+    """Shows conferences that at least one participant has rated in this way."""
+
+    title = "rating"
+    parameter_name = "rating"
+
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[tuple[str, str]]:
+        """Return the choices other than the default."""
+        stars = [(str(number), f"{number} star{'s' * (number > 1)}") for number in range(1, MOST_STARS + 1)]
+        return [("any", "Any rating"), ("comment", "With a comment"), *stars]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the conferences that match the chosen filter."""
+        conditions = {"any": Q(), "comment": ~Q(comment="")}
+        conditions |= {str(number): Q(stars=number) for number in range(1, MOST_STARS + 1)}
+        condition = conditions.get(self.value() or "")
+        if condition is None:
+            return queryset
+        rated = Participant.objects.filter(condition, stars__isnull=False).order_by()
+        return queryset.filter(pk__in=rated.values("conference"))
 
 
 class CheckedChangeList(ChangeList):
@@ -124,7 +147,7 @@ class ReadOnly:
         named = [each for each in self.list_filter if isinstance(each, str)]  # type: ignore[attr-defined]
         choices = {f"{name}{kind}" for name in named for kind in ("", "__exact", "__isnull")}
         dates = {f"{self.date_hierarchy}__{part}" for part in ("year", "month", "day")}  # type: ignore[attr-defined]
-        return lookup in {LiveFilter.parameter_name, *choices, *dates}
+        return lookup in {LiveFilter.parameter_name, RatingFilter.parameter_name, *choices, *dates}
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Refuse to add rows."""
@@ -153,7 +176,7 @@ class Section:
 
     The table is bounded, because a long conference has more rows than a page can hold. Django's inlines would build a
     form for each row, which takes a second for a few hundred rows. `fields` maps names of fields to headings. If a
-    heading is None, the field's own name is the heading.
+    heading is None, the field's own name is the heading. Only rows that fulfil `condition` are shown.
     """
 
     title: str
@@ -161,12 +184,13 @@ class Section:
     fields: Mapping[str, str | None]
     ordering: Sequence[str]
     related: Sequence[str] = ()
+    condition: Q = field(default_factory=Q)
 
     def table(self, conference_id: str) -> dict[str, object]:
         """Return the title, the columns (name and heading) and the rows (name and value) for a conference."""
         columns = [(name, heading or label_for_field(name, self.model)) for name, heading in self.fields.items()]
-        newest = self.model._default_manager.filter(conference_id=conference_id).order_by(*self.ordering)
-        rows = newest.select_related(*self.related)[:NEWEST]
+        own = self.model._default_manager.filter(self.condition, conference_id=conference_id)
+        rows = own.order_by(*self.ordering).select_related(*self.related)[:NEWEST]
         return {
             "title": f"{self.title} (the newest {NEWEST})",
             "columns": columns,
@@ -204,11 +228,26 @@ SECTIONS = (
         related=("session",),
     ),
     Section(
+        "ratings",
+        Participant,
+        _columns("username", "session", "stars", "comment", "left_reason"),
+        ordering=("-position",),
+        related=("session",),
+        condition=Q(stars__isnull=False),
+    ),
+    Section(
         "earlier stays",
         Stay,
         _columns("participant", "session", "joined_at", "left_at", "left_reason"),
         ordering=("-left_at",),
         related=("participant", "session"),
+    ),
+    Section(
+        "knocks",
+        Knock,
+        _columns("created_at", "username", "session", "state", "settled_at"),
+        ordering=("-created_at",),
+        related=("session",),
     ),
     Section(
         "modifications",
@@ -226,13 +265,24 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     """The list and the pages of conferences. By default, the list shows live conferences."""
 
     list_display = ["title", "state", "participant_states", "created_at", "duration", "pending_offers"]
-    list_filter = [LiveFilter, "state", "topology"]
+    list_filter = [LiveFilter, "state", "topology", RatingFilter]
     # Django shows the search field only if this is set. `get_search_results` does the search.
     search_fields = ["id", "name"]
     search_help_text = "A whole username, number (VTN or ICMN) or modId, the beginning of a confId, or part of a name."
     ordering = ["-created_at"]
     date_hierarchy = "created_at"
-    fields = ["id", "name", "state", "topology", "access", "created_at", "ended_at", "ended_reason", "version"]
+    fields = [
+        "id",
+        "name",
+        "state",
+        "topology",
+        "access",
+        "locked",
+        "created_at",
+        "ended_at",
+        "ended_reason",
+        "version",
+    ]
     actions = ["end_conference"]
     list_per_page = 50
 

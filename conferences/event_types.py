@@ -12,7 +12,15 @@ from typing import Annotated
 
 from conferences.machine import ModificationKind
 from conferences.models import LeftReason
-from conferences.shapes import AnswerShape, ConferenceShape, MediaShape, OfferShape, OriginShape, ParticipantShape
+from conferences.shapes import (
+    AnswerShape,
+    ConferenceShape,
+    KnockShape,
+    MediaShape,
+    OfferShape,
+    OriginShape,
+    ParticipantShape,
+)
 from events.messages import ABSENT, Absent, EphemeralEvent, StoredEvent
 from media.reports import Connection
 
@@ -37,7 +45,12 @@ class EventType(StrEnum):
     PARTICIPANT_MUTED = "participant-muted"
     PARTICIPANT_AWAY = "participant-away"
     PARTICIPANT_LEFT = "participant-left"
+    HOST_CHANGED = "host-changed"
     MOVE_EXPIRED = "move-expired"
+    LOCK_CHANGED = "lock-changed"
+    KNOCK = "knock"
+    KNOCK_WITHDRAWN = "knock-withdrawn"
+    KNOCK_ANSWERED = "knock-answered"
     SESSION_TERMINATED = "session-terminated"
     ACTIVE_SPEAKER = "active-speaker"
     QUALITY = "quality"
@@ -57,6 +70,22 @@ class CancelReason(StrEnum):
     DECLINED_ELSEWHERE = "declined-elsewhere"
     CALLER_CANCELLED = "caller-cancelled"
     NO_ANSWER = "no-answer"
+
+
+class KnockEnd(StrEnum):
+    """Why a knock no longer waits for the host, other than by the host's answer."""
+
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    ENTERED = "entered"
+
+
+class KnockRefusal(StrEnum):
+    """Why a session that has knocked was not admitted."""
+
+    DENIED = "denied"
+    EXPIRED = "expired"
+    CONFERENCE_ENDED = "conference-ended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,10 +285,59 @@ class ParticipantLeft(ParticipantEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostChanged(ParticipantEvent):
+    """Another participant has become the host. Everyone in the conference gets this event, except the earlier host."""
+
+    type = EventType.HOST_CHANGED
+    from_: Annotated[OriginShape, "The earlier host."]
+
+
+@dataclass(frozen=True, kw_only=True)
 class MoveExpired(ParticipantEvent):
     """The participant armed a move but did not begin it in time. Only that participant gets this event."""
 
     type = EventType.MOVE_EXPIRED
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockChanged(StoredEvent):
+    """The host has locked or unlocked the open conference. Everyone in it gets this event, except the host."""
+
+    type = EventType.LOCK_CHANGED
+    locked: Annotated[bool, "Whether it is locked now."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnockReceived(StoredEvent):
+    """A session asks to be admitted to the locked conference.
+
+    Only the host gets this event. A device or participant that becomes the host gets it again for each knock that
+    waits.
+    """
+
+    type = EventType.KNOCK
+    knock: Annotated[KnockShape, "The session that knocks."]
+    expires_at: Annotated[datetime, "When the knock expires, if the host does not answer."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnockWithdrawn(StoredEvent):
+    """A knock no longer waits for an answer. Only the host gets this event."""
+
+    type = EventType.KNOCK_WITHDRAWN
+    knock_id: Annotated[str, "The knock."]
+    reason: Annotated[KnockEnd, "`entered` if the session has joined without an answer, because it was invited."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnockAnswered(StoredEvent):
+    """The knock was answered, or ended without an answer. Only the session that knocked gets this event."""
+
+    type = EventType.KNOCK_ANSWERED
+    knock_id: Annotated[str, "The knock."]
+    admitted: Annotated[bool, "Whether the session may join."]
+    expires_at: Annotated[datetime | Absent, "Only if admitted: until when the session may join."] = ABSENT
+    reason: Annotated[KnockRefusal | Absent, "Only if not admitted: why."] = ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,7 +393,12 @@ EVENTS: tuple[type[StoredEvent] | type[EphemeralEvent], ...] = (
     ParticipantMuted,
     ParticipantAway,
     ParticipantLeft,
+    HostChanged,
     MoveExpired,
+    LockChanged,
+    KnockReceived,
+    KnockWithdrawn,
+    KnockAnswered,
     SessionTerminated,
     ActiveSpeaker,
     Quality,

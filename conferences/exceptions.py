@@ -19,6 +19,12 @@ RefusalError
 ├── TooManyConferencesError  409 too-many-conferences
 ├── TooManySessionsError     409 too-many-sessions
 ├── FocusOnlyError           409 focus-only
+├── OpenOnlyError            409 open-only
+├── ConferenceLockedError    403 locked
+├── NotLockedError           409 not-locked
+├── LobbyFullError           409 lobby-full
+├── KnockSettledError        409 knock-settled
+├── RatingClosedError        409 rating-closed
 ├── ModificationPendingError 409 modification-pending
 ├── ModificationSettledError 409 modification-settled
 ├── NotYoursToSettleError    409 not-yours-to-settle
@@ -145,6 +151,48 @@ class FocusOnlyError(RefusalError):
 
     status, code = 409, "focus-only"
     detail = "Only a conference of topology 'focus' can do this. Here the media flows between the browsers."
+
+
+class OpenOnlyError(RefusalError):
+    """The request needs a conference with access "open"."""
+
+    status, code = 409, "open-only"
+    detail = "Only a conference with access 'open' can do this. Here only invited users can join."
+
+
+class ConferenceLockedError(RefusalError):
+    """The host has locked the open conference, and the session was not admitted."""
+
+    status, code = 403, "locked"
+    detail = "The conference is locked: knock, and wait until the host admits you."
+
+
+class NotLockedError(RefusalError):
+    """A session knocks that may join without knocking."""
+
+    status, code = 409, "not-locked"
+    detail = "You may join this conference without knocking."
+
+
+class LobbyFullError(RefusalError):
+    """The number of knocks that wait for the host has reached `limit`."""
+
+    status, code = 409, "lobby-full"
+    detail = "Too many others wait for the host: try again later."
+
+
+class KnockSettledError(RefusalError):
+    """The knock was answered already, was withdrawn or has expired. `state` is its state."""
+
+    status, code = 409, "knock-settled"
+    detail = "The knock no longer waits for an answer."
+
+
+class RatingClosedError(RefusalError):
+    """The participant left too long ago to rate the call."""
+
+    status, code = 409, "rating-closed"
+    detail = "You left the call too long ago to rate it."
 
 
 class ModificationPendingError(RefusalError):

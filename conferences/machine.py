@@ -1,4 +1,4 @@
-"""The state machines of a conference, a participant, a move and a modification (protocol sections 4, 6 and 7).
+"""The state machines of a conference, a participant, a move, a modification and a knock (protocol section 7).
 
 `TABLE` lists every state with its legal actions and the state that each action leads to. A final state has no
 actions. An action that a state does not list is illegal: `decide` raises the refusal that fits the state, and nothing
@@ -12,7 +12,9 @@ A *conference* starts in `invitation-sent`, when its host has made the first off
 - `negotiate`: While the conference is open, participants offer modifications, and accept, reject or cancel them.
 - `call-again`: The host repeats the call with a new offer. This is legal before the first answer, and only if the focus
   has not accepted an offer of the host.
-- `manage`: Until the conference ends, the host invites and mutes participants. A participant may mute or unmute itself.
+- `manage`: Until the conference ends, the host invites and mutes participants, locks and unlocks the conference, and
+  answers knocks. A participant may mute or unmute itself.
+- `hand-over`: While the conference is open, the host makes another participant the host.
 - `end`: The conference is terminated permanently, before or after the first answer.
 
 A *participant* is the record of one user in one conference. The host starts in `accepted`, every other participant in
@@ -23,6 +25,7 @@ A *participant* is the record of one user in one conference. The host starts in 
   modify its media or go on hold. A participant on hold may modify its media, but stays on hold until it resumes.
 - `move`: An accepted participant, or one on hold, leaves its device. Its user's other devices ring.
 - `leave`: The participant leaves. This is legal in every state except `left`.
+- `hand-over`: The participant becomes the host, or stops being the host. It needs a device for this.
 - `return`: A participant that left a conference with access "open" is accepted again.
 
 A *move* takes a participant to another device of the same user. It starts in `idle`.
@@ -43,6 +46,13 @@ section 4).
 - `cancel`: The initiator settles the modification. A pending modification is also cancelled when a side leaves or
   moves, or when the conference ends.
 - `expire`: The modification was not settled in time.
+
+A *knock* asks the host of a locked conference for admission. It starts in `knock-waiting`.
+
+- `admit`, `deny`: The host answers. Unlocking the conference admits all that wait.
+- `answer`: The session that knocked has joined the conference. If it was not admitted, it was invited meanwhile.
+- `withdraw`: The session that knocked takes the knock back, or ends.
+- `expire`: The host did not answer in time, the admitted session did not join in time, or the conference has ended.
 
 The focus is a side of a modification, but not a participant. Its offers announce the changes of other participants.
 When a participant accepts such an offer, no participant's state changes.
@@ -92,8 +102,19 @@ class MoveState(StrEnum):
     EXPIRED = "expired"
 
 
+class KnockState(StrEnum):
+    """States of a knock."""
+
+    WAITING = "knock-waiting"
+    ADMITTED = "knock-admitted"
+    ENTERED = "knock-entered"
+    DENIED = "knock-denied"
+    WITHDRAWN = "knock-withdrawn"
+    EXPIRED = "knock-expired"
+
+
 class Action(StrEnum):
-    """The actions of all four machines. The module docstring explains each."""
+    """The actions of all five machines. The module docstring explains each."""
 
     ANSWER = "answer"
     CALL_AGAIN = "call-again"
@@ -106,12 +127,16 @@ class Action(StrEnum):
     MOVE = "move"
     LEAVE = "leave"
     RETURN = "return"
+    HAND_OVER = "hand-over"
     ACCEPT = "accept"
     REJECT = "reject"
     CANCEL = "cancel"
     EXPIRE = "expire"
     ARM = "arm"
     DISARM = "disarm"
+    ADMIT = "admit"
+    DENY = "deny"
+    WITHDRAW = "withdraw"
 
 
 class ModificationKind(StrEnum):
@@ -125,8 +150,8 @@ class ModificationKind(StrEnum):
     SYNC = "sync"
 
 
-State = ConferenceState | ParticipantState | MoveState | ModificationState
-S = TypeVar("S", ConferenceState, ParticipantState, MoveState, ModificationState)
+State = ConferenceState | ParticipantState | MoveState | ModificationState | KnockState
+S = TypeVar("S", ConferenceState, ParticipantState, MoveState, ModificationState, KnockState)
 
 TABLE: Mapping[State, Mapping[Action, State]] = {
     ConferenceState.INVITATION_SENT: {
@@ -139,6 +164,7 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
         Action.ANSWER: ConferenceState.SESSION_OPEN,
         Action.NEGOTIATE: ConferenceState.SESSION_OPEN,
         Action.MANAGE: ConferenceState.SESSION_OPEN,
+        Action.HAND_OVER: ConferenceState.SESSION_OPEN,
         Action.END: ConferenceState.SESSION_TERMINATED,
     },
     ConferenceState.SESSION_TERMINATED: {},
@@ -149,6 +175,7 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
     ParticipantState.ACCEPTED: {
         Action.MODIFY: ParticipantState.ACCEPTED,
         Action.HOLD: ParticipantState.ON_HOLD,
+        Action.HAND_OVER: ParticipantState.ACCEPTED,
         # The hold that prepares a move may still be unanswered when the move begins.
         Action.MOVE: ParticipantState.MOVING,
         Action.LEAVE: ParticipantState.LEFT,
@@ -156,6 +183,7 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
     ParticipantState.ON_HOLD: {
         Action.MODIFY: ParticipantState.ON_HOLD,
         Action.RESUME: ParticipantState.ACCEPTED,
+        Action.HAND_OVER: ParticipantState.ON_HOLD,
         Action.MOVE: ParticipantState.MOVING,
         Action.LEAVE: ParticipantState.LEFT,
     },
@@ -190,6 +218,22 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
     ModificationState.REJECTED: {},
     ModificationState.CANCELLED: {},
     ModificationState.EXPIRED: {},
+    KnockState.WAITING: {
+        Action.ADMIT: KnockState.ADMITTED,
+        Action.DENY: KnockState.DENIED,
+        Action.ANSWER: KnockState.ENTERED,
+        Action.WITHDRAW: KnockState.WITHDRAWN,
+        Action.EXPIRE: KnockState.EXPIRED,
+    },
+    KnockState.ADMITTED: {
+        Action.ANSWER: KnockState.ENTERED,
+        Action.WITHDRAW: KnockState.WITHDRAWN,
+        Action.EXPIRE: KnockState.EXPIRED,
+    },
+    KnockState.ENTERED: {},
+    KnockState.DENIED: {},
+    KnockState.WITHDRAWN: {},
+    KnockState.EXPIRED: {},
 }
 
 # The action that an accepted offer of each kind performs on the participant that made it. `SYNC` has no entry, because
@@ -252,6 +296,8 @@ def _refusal(state: State, action: Action) -> RefusalError:
             return refusals.NotYoursToSettleError()
         case ModificationState():
             return refusals.ModificationSettledError(state=state.value)
+        case KnockState():
+            return refusals.KnockSettledError(state=state.value)
         case ParticipantState.ACCEPTED if action is Action.RESUME:
             return refusals.NotOnHoldError()
         case ParticipantState.ON_HOLD if action is Action.HOLD:

@@ -15,6 +15,7 @@ from conferences.machine import (
     JOINED,
     RINGING,
     ConferenceState,
+    KnockState,
     ModificationKind,
     ModificationState,
     MoveState,
@@ -36,6 +37,9 @@ class Topology(models.TextChoices):
 MAX_LISTED_LEFT = 40
 # Stands for the focus where a participant's ID is expected.
 FOCUS = "focus"
+# The best rating of a call, and the longest comment in code points.
+MOST_STARS = 5
+LONGEST_COMMENT = 500
 # How many conferences of a user's history one query reads.
 _BATCH = 100
 
@@ -145,6 +149,7 @@ class Conference(models.Model):
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     topology = models.CharField(max_length=8, choices=Topology)
     access = models.CharField(max_length=8, choices=Access, default=Access.INVITED)
+    locked = models.BooleanField(default=False, help_text="Whoever is not invited must knock. Only if access is open.")
     name = models.CharField(max_length=128, blank=True)
     state = models.CharField(max_length=20, default=ConferenceState.INVITATION_SENT)
     created_at = models.DateTimeField()
@@ -157,6 +162,9 @@ class Conference(models.Model):
     )
     version = models.PositiveIntegerField(default=1)
     unlisted = models.PositiveIntegerField(default=0, help_text="How many of its participants its snapshots leave out.")
+    handed_over_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its present host got the role from another participant."
+    )
 
     objects = ConferenceQuerySet.as_manager()
 
@@ -231,9 +239,8 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.exclude(silent, state=ParticipantState.INVITED)
 
     def invited_by(self, session: Session) -> Self:
-        """Return participants in conferences that the session's user hosts and has not left."""
-        own = Participant.objects.concerning(session, left_at__isnull=True, role=Role.HOST)
-        return self.filter(conference__in=own.values("conference"))
+        """Return present participants that the session's user has invited, even if the user is no longer the host."""
+        return self.present().filter(invited_by=session.username)
 
     def calling(self, session: Session) -> Self:
         """Return the user's participants that host a conference for invited users which nobody has answered."""
@@ -325,6 +332,7 @@ class Participant(models.Model):
     listed = models.BooleanField(
         default=True, help_text="Snapshots show it: it is present, or among the last that left."
     )
+    invited_by = models.CharField(max_length=128, blank=True, help_text="The username of the user who invited it.")
     joined_at = models.DateTimeField(null=True, blank=True, help_text="When its present or last stay began.")
     rings_until = models.DateTimeField(null=True, blank=True)
     move_until = models.DateTimeField(null=True, blank=True, help_text="When an armed move expires.")
@@ -342,6 +350,10 @@ class Participant(models.Model):
     scrubbed_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="When the credentials of its descriptions were deleted."
     )
+    stars = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="How its user rated the call, from 1 to 5. Only support staff see this."
+    )
+    comment = models.TextField(blank=True, max_length=LONGEST_COMMENT, help_text="What its user wrote about the call.")
     sdp_origin = models.CharField(
         max_length=48, blank=True, help_text="Session ID and version of the last o= line from its device."
     )
@@ -381,6 +393,10 @@ class Participant(models.Model):
             models.UniqueConstraint(fields=["conference"], condition=Q(role=Role.HOST), name="participant_one_host"),
             models.UniqueConstraint(fields=["conference", "position"], name="participant_one_per_position"),
             models.CheckConstraint(
+                condition=Q(stars__isnull=True) | Q(stars__gte=1, stars__lte=MOST_STARS),
+                name="participant_has_few_stars",
+            ),
+            models.CheckConstraint(
                 condition=Q(listed=True) | Q(state=ParticipantState.LEFT.value), name="participant_present_is_listed"
             ),
             models.CheckConstraint(
@@ -399,13 +415,15 @@ class Participant(models.Model):
             models.Index(fields=["vtn", "conference"], name="participant_vtn"),
             models.Index(fields=["icmn", "conference"], name="participant_icmn"),
             models.Index(fields=["session", "conference"], name="participant_session"),
-            # The next four indexes are for quotas, calls and lists. They contain only present participants, so a long
+            # The next five indexes are for quotas, calls and lists. They contain only present participants, so a long
             # history does not slow the queries. The conditions of all partial indexes contain no values, because SQLite
             # cannot compare a value with a parameter.
             models.Index(fields=["username"], condition=_PRESENT, name="participant_present_username"),
             models.Index(fields=["vtn"], condition=_PRESENT, name="participant_present_vtn"),
             models.Index(fields=["icmn"], condition=_PRESENT, name="participant_present_icmn"),
             models.Index(fields=["session"], condition=_PRESENT, name="participant_at_session"),
+            models.Index(fields=["invited_by"], condition=_PRESENT, name="participant_inviter"),
+            models.Index(fields=["stars"], condition=Q(stars__isnull=False), name="participant_rated"),
             models.Index(fields=["username", "left_at"], condition=_UNANSWERED, name="participant_missed_username"),
             models.Index(fields=["vtn", "left_at"], condition=_UNANSWERED, name="participant_missed_vtn"),
             models.Index(fields=["icmn", "left_at"], condition=_UNANSWERED, name="participant_missed_icmn"),
@@ -464,6 +482,62 @@ class Stay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.participant_id} until {self.left_at:%Y-%m-%d %H:%M}"
+
+
+class KnockQuerySet(models.QuerySet["Knock"]):
+    """Queries for knocks."""
+
+    def pending(self) -> Self:
+        """Return knocks that wait for the host, or that were admitted and whose session has not joined yet."""
+        return self.filter(settled_at__isnull=True)
+
+    def waiting(self, now: datetime) -> Self:
+        """Return knocks that wait for the host, oldest first."""
+        return self.pending().filter(state=KnockState.WAITING, expires_at__gt=now).order_by("created_at", "pk")
+
+    def due(self, now: datetime) -> Self:
+        """Return knocks that must expire at `now`."""
+        return self.pending().filter(expires_at__lte=now)
+
+
+class Knock(models.Model):
+    """A session's request to be admitted to a locked conference."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="knocks", db_index=False)
+    session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="knocks")
+    username = models.CharField(max_length=128)
+    state = models.CharField(max_length=16, default=KnockState.WAITING)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(
+        help_text="Until then the host may answer. After admission: the session may join."
+    )
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    objects = KnockQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["created_at"]
+        constraints = [
+            models.CheckConstraint(condition=_one_of("state", KnockState), name="knock_state_is_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=[KnockState.WAITING.value, KnockState.ADMITTED.value], settled_at__isnull=True)
+                | (~Q(state__in=[KnockState.WAITING.value, KnockState.ADMITTED.value]) & Q(settled_at__isnull=False)),
+                name="knock_is_settled_once",
+            ),
+            models.UniqueConstraint(
+                fields=["conference", "session"],
+                condition=Q(settled_at__isnull=True),
+                name="knock_one_pending_per_session",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(settled_at__isnull=True), name="knock_pending"),
+            models.Index(fields=["conference", "username"], name="knock_history"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username} ({self.state})"
 
 
 class ModificationQuerySet(models.QuerySet["Modification"]):

@@ -1,4 +1,4 @@
-"""Normalise names that people read, and find characters in them that are not displayed (RFC 8265, RFC 8266)."""
+"""Normalise names and comments, and find characters in them that are not displayed (RFC 8265, RFC 8266)."""
 
 import re
 import unicodedata
@@ -8,6 +8,9 @@ import unicodedata
 # marks.
 LONGEST_TYPED = 4 * 128
 
+# Characters that a comment must not contain: control characters except the newline, lone surrogates, and those that
+# change the direction of the text around them. Other invisible characters are allowed, because emoji contain them.
+_NOT_IN_COMMENTS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SPACES = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 # Control and format characters (zero-width, bidirectional), lone surrogates, line and paragraph separators.
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -44,3 +47,13 @@ def has_hidden(name: str) -> bool:
 def is_visible(name: str) -> bool:
     """Tell whether a name contains a visible character. Spaces and combining marks do not count."""
     return any(unicodedata.category(character)[0] not in "ZM" for character in name)
+
+
+def normalize_comment(comment: str) -> str:
+    """Return the form in which comments are stored: NFC, without surrounding white space."""
+    return unicodedata.normalize("NFC", comment).strip()
+
+
+def is_plain(comment: str) -> bool:
+    """Tell whether a comment has no control characters except newlines, and none that change its direction."""
+    return _NOT_IN_COMMENTS.search(comment) is None

@@ -100,6 +100,26 @@ class ConferenceList(Shape):
     next = serializers.CharField(allow_null=True)
 
 
+class OwnKnockShape(Shape):
+    """A knock as the session that has knocked sees it."""
+
+    id = serializers.CharField()
+    expiresAt = serializers.DateTimeField()  # noqa: N815
+
+
+class WaitingKnockShape(Shape):
+    """A knock that waits for the host."""
+
+    knock = _described(shapes.KnockShape)()
+    expiresAt = serializers.DateTimeField()  # noqa: N815
+
+
+class KnockList(Shape):
+    """The knocks that wait for the host."""
+
+    knocks = WaitingKnockShape(many=True)
+
+
 class EndedConferenceShape(ConferenceShape):  # type: ignore[misc, valid-type]
     """A conference after a DELETE."""
 

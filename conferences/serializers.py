@@ -7,8 +7,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from conferences.models import Access, Topology
-from conferences.names import LONGEST_TYPED, has_hidden, is_visible, normalize_name
+from conferences.models import LONGEST_COMMENT, MOST_STARS, Access, Role, Topology
+from conferences.names import LONGEST_TYPED, has_hidden, is_plain, is_visible, normalize_comment, normalize_name
 
 _NUMBER = RegexValidator(r"^\+[1-9][0-9]{1,14}\Z", "Write the number in E.164 format: '+' and up to 15 digits.")
 _ADDRESS = RegexValidator(r"^(?!tel:)|^tel:\+[1-9][0-9]{1,14}\Z", "Write a number as 'tel:+' and up to 15 digits.")
@@ -42,6 +42,23 @@ class NameField(TextField):
         if name and not is_visible(name):
             raise serializers.ValidationError("A name must have at least one visible character.")
         return name
+
+
+class CommentField(TextField):
+    """A text of several lines that people read. It is normalised, and refused if it has control characters."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the normalised comment.
+
+        :raises ValidationError: when it is too long, or has characters that a comment must not contain.
+        """
+        text = super().to_internal_value(data)
+        # Normalising takes time in proportion to the square of a run of combining marks.
+        if len(text) > 4 * LONGEST_COMMENT or len(comment := normalize_comment(text)) > LONGEST_COMMENT:
+            self.fail("max_length", max_length=LONGEST_COMMENT)
+        if not is_plain(comment):
+            raise serializers.ValidationError("Control and bidirectional characters are not allowed.")
+        return comment
 
 
 @extend_schema_field(OpenApiTypes.STR)
@@ -132,3 +149,44 @@ class MuteSerializer(serializers.Serializer[Any]):
 
     audio = StrictBooleanField(default=None)
     video = StrictBooleanField(default=None)
+
+
+class RoleSerializer(serializers.Serializer[Any]):
+    """`PUT /mediaConferences/{confId}/participants/{id}/role`."""
+
+    role = serializers.ChoiceField(Role.choices)
+
+    def validate_role(self, value: str) -> str:
+        """Accept only the host: a conference always has one, so no participant can become a guest by itself."""
+        if value != Role.HOST:
+            raise serializers.ValidationError("A participant can only be made the host.")
+        return value
+
+
+class StarsField(serializers.IntegerField):
+    """A number of stars. DRF's own field would also accept strings and fractions such as 4.0."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the number."""
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class RatingSerializer(serializers.Serializer[Any]):
+    """`PUT /mediaConferences/{confId}/participants/{id}/rating`."""
+
+    stars = StarsField(min_value=1, max_value=MOST_STARS)
+    comment = CommentField(allow_blank=True, default="")
+
+
+class LockSerializer(serializers.Serializer[Any]):
+    """`PUT /mediaConferences/{confId}/lock`."""
+
+    locked = StrictBooleanField()
+
+
+class AdmissionSerializer(serializers.Serializer[Any]):
+    """`PUT /mediaConferences/{confId}/knocks/{id}`."""
+
+    admit = StrictBooleanField()

@@ -84,6 +84,7 @@ class ConferenceShape(TypedDict):
     id: str
     topology: Topology
     access: Access
+    locked: Annotated[bool, "Whether the host has locked an open conference."]
     name: str
     state: ConferenceState
     createdAt: Instant
@@ -91,6 +92,14 @@ class ConferenceShape(TypedDict):
     participants: list[ParticipantShape]
     leftEarlier: Annotated[int, "The number of participants that have left and are not listed."]
     pendingModifications: list[ModificationShape]
+
+
+class KnockShape(TypedDict):
+    """A session that asks to be admitted to a locked conference."""
+
+    id: str
+    username: str
+    device: str
 
 
 class OfferShape(TypedDict):

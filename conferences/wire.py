@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
-from conferences.models import FOCUS, Access, Conference, LeftReason, Modification, Participant, Role, Topology
+from conferences.models import FOCUS, Access, Conference, Knock, LeftReason, Modification, Participant, Role, Topology
 from conferences.shapes import (
     ConferenceShape,
+    KnockShape,
     MediaShape,
     ModificationShape,
     OriginShape,
@@ -78,6 +79,11 @@ def modification(row: Modification) -> ModificationShape:
     }
 
 
+def knock(row: Knock) -> KnockShape:
+    """Return a knock as the host sees it. Load the row with its session (`select_related`)."""
+    return {"id": row.pk, "username": row.username, "device": row.session.device}
+
+
 def conference(
     row: Conference,
     participants: Iterable[Participant],
@@ -92,6 +98,7 @@ def conference(
         "id": row.pk,
         "topology": Topology(row.topology),
         "access": Access(row.access),
+        "locked": row.locked,
         "name": row.name,
         "state": ConferenceState(row.state),
         "createdAt": instant(row.created_at),

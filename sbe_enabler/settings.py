@@ -264,6 +264,10 @@ OFFERS_PER_MINUTE = env.integer("SBE_OFFERS_PER_MINUTE", 30, least=1)
 CHANGES_PER_MINUTE = env.integer("SBE_CHANGES_PER_MINUTE", 120, least=1)
 # This is enough for a host to mute 40 participants one by one.
 CHANGES_AT_ONCE = env.integer("SBE_CHANGES_AT_ONCE", 40, least=1)
+# Knocks at a locked conference: how long one waits, and the knocks of one user and at one conference in a minute.
+KNOCK_DURATION = timedelta(seconds=env.number("SBE_KNOCK_SECONDS", 60, least=0.1, most=600))
+KNOCKS_PER_USER = env.integer("SBE_KNOCKS_PER_USER", 6, least=1)
+KNOCKS_PER_CONFERENCE = env.integer("SBE_KNOCKS_PER_CONFERENCE", 20, least=1)
 SEATS_PER_USER = env.integer("SBE_SEATS_PER_USER", 4, least=1)
 SDP_CHARACTERS_PER_MINUTE = env.integer("SBE_SDP_CHARACTERS_PER_MINUTE", 8 * 1024 * 1024, least=1)
 # Log requests that take longer than this, and where they waited. With 0, no request is logged.

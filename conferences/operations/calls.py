@@ -32,7 +32,7 @@ from conferences.exceptions import (
 )
 from conferences.machine import Action, ConferenceState, ModificationKind, MoveState, ParticipantState, decide
 from conferences.models import Access, Conference, LeftReason, Modification, Participant, Role, Topology
-from conferences.operations import quotas
+from conferences.operations import knocks, quotas
 from conferences.operations.locked_conference import LockedConference, save_together
 from conferences.operations.locking import (
     lock,
@@ -45,6 +45,7 @@ from conferences.operations.locking import (
 from conferences.operations.modifications import Outcome, cancelled, record_answer, retry_after_ms, send_offer
 from conferences.operations.nodes import NoNodeError, place
 from conferences.operations.reading import OfferReading
+from conferences.operations.succession import pass_on
 from conferences.operations.users import lock_call, lock_guests, lock_move
 from conferences.sdp import ValidatedSdp
 from events.exceptions import MalformedError
@@ -129,6 +130,7 @@ def start_conference(
     _join(host, session, now)
     require_space(locked, len(guests))
     for guest in guests:
+        guest.invited_by = session.username
         locked.add_participant(guest)
     # In `focus`, this adds time for the focus to accept the caller's offer, because nothing rings before that.
     locked.renew_invitations()
@@ -278,6 +280,7 @@ def answer_conference(
     :param reading: the host's offer, parsed before the lock was taken (`read_call`).
     :raises AlreadyAnsweredError: when another device was first, or this device takes part already.
     :raises NotRingingError: when nothing rings for this session.
+    :raises ConferenceLockedError: when an open conference is locked, and the session must knock first.
     :raises ConferenceFullError: when an open conference has no space, or too many devices of the user take part.
     :raises TooManyConferencesError: when the session already takes part in as many conferences as it may.
     """
@@ -297,6 +300,7 @@ def answer_conference(
     else:
         outcome = _answer_call(locked, participant, session, description, reading)
     locked.tell_sessions(losers, InvitationCancelled(reason=CancelReason.ANSWERED_ELSEWHERE))
+    knocks.enter(locked, session)
     for other in crossing:
         _end_crossing_call(other)
     # Save crossing calls first: a device must stop ringing for such a call before it gets the event about the answer.
@@ -343,7 +347,7 @@ def _ringing_participant(locked: LockedConference, session: Session) -> Particip
         raise AlreadyAnsweredError("This device takes part in this conference already.")
     # An open conference may be answered before it rings.
     may_answer = locked.rings or locked.conference.access == Access.OPEN
-    if may_answer and (participant := next(_awaiting(locked, session), None)):
+    if may_answer and (participant := next(awaiting(locked, session), None)):
         return participant
     if locked.conference.access == Access.OPEN:
         return None
@@ -353,9 +357,11 @@ def _ringing_participant(locked: LockedConference, session: Session) -> Particip
 def _returning_or_new(locked: LockedConference, session: Session) -> Participant:
     """Return the earlier participant of a session that returns to an open conference, or a new participant.
 
+    :raises ConferenceLockedError: when the conference is locked, and the session must knock first.
     :raises ConferenceFullError: when there is no space, or too many devices of the user take part.
     """
     decide(ConferenceState(locked.conference.state), Action.ANSWER)
+    knocks.require_entry(locked, session)
     require_space(locked, 1)
     if sum(map(session.owns, locked.present)) >= settings.SEATS_PER_USER:
         raise ConferenceFullError("Too many of your devices take part in this conference.")
@@ -429,6 +435,8 @@ def _answer_move(
     event = ParticipantMoved(participant=wire.participant(participant))
     locked.tell(left_device, event)
     locked.tell_all(event, but=[participant])
+    if participant.role == Role.HOST:
+        knocks.tell_new_host(locked)
     modification = send_offer(locked, participant, ModificationKind.MOVE, offer)
     return Outcome(participant.state, modification.pk)
 
@@ -472,7 +480,7 @@ def _own_participant(locked: LockedConference, session: Session) -> Participant:
     3. if all participants of the session have left: a missed participant (`missed_participant`) newer than all of them;
     4. the participant of the session (`participant_of`).
     """
-    if present := locked.joined_participant(session) or next(_awaiting(locked, session), None):
+    if present := locked.joined_participant(session) or next(awaiting(locked, session), None):
         return present
     own, missed = locked.participants_of(session), locked.missed_participant(session)
     if missed and all(each.has_left and each.position < missed.position for each in own):
@@ -480,7 +488,7 @@ def _own_participant(locked: LockedConference, session: Session) -> Participant:
     return locked.participant_of(session)
 
 
-def _awaiting(locked: LockedConference, session: Session) -> Iterator[Participant]:
+def awaiting(locked: LockedConference, session: Session) -> Iterator[Participant]:
     """Yield the participants that ring, or will ring, for the session. The session may decline all of them."""
     for participant in locked.participants:
         if participant.is_ringing and participant.session_id != session.pk and session.owns(participant):
@@ -489,7 +497,7 @@ def _awaiting(locked: LockedConference, session: Session) -> Iterator[Participan
 
 def _decline(locked: LockedConference, session: Session) -> Ending:
     """Decline every call and move that rings, or will ring, for the session, on all devices of its user."""
-    for participant in _awaiting(locked, session):
+    for participant in awaiting(locked, session):
         remove(locked, participant, LeftReason.DECLINED, by=session)
     return Ending(locked, EndOutcome.DECLINED)
 
@@ -526,6 +534,7 @@ def _begin_move(locked: LockedConference, participant: Participant) -> Ending:
 
 def leave(locked: LockedConference, participant: Participant, reason: LeftReason) -> EndOutcome:
     """Remove a participant that has joined or is moving, or end a conference that cannot continue without it."""
+    pass_on(locked, participant)
     if locked.continues_without(participant):
         remove(locked, participant, reason)
         return EndOutcome.LEFT
@@ -540,6 +549,7 @@ def remove(
 
     :param by: the session that declines: it gets no `invitation-cancelled`.
     """
+    pass_on(locked, participant)
     continues = locked.continues_without(participant)
     _cancel_pending(locked, participant)
     if locked.rings:
@@ -581,6 +591,7 @@ def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant |
     """End the conference for everybody, and tell everybody except `by`, the participant that ended it."""
     rings = locked.rings
     locked.advance(Action.END)
+    knocks.end_all(locked)
     for modification in list(locked.pending):
         locked.settle(modification, Action.CANCEL, by)
     present = locked.present

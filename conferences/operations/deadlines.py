@@ -20,8 +20,9 @@ from django.db.models import QuerySet, Subquery
 from conferences import wire
 from conferences.event_types import ModExpired, MoveExpired
 from conferences.machine import Action, ModificationKind
-from conferences.models import LeftReason, Modification, Participant
+from conferences.models import Knock, LeftReason, Modification, Participant
 from conferences.operations.calls import remove
+from conferences.operations.lobby import expire_knocks
 from conferences.operations.locked_conference import LockedConference
 from conferences.operations.locking import ReadAhead, Reading, lock
 from conferences.operations.modifications import report_failed_offer
@@ -58,6 +59,7 @@ def due(*, now: datetime) -> list[Job]:
         *_oldest(Participant.objects.filter(move_until__lte=now), "move_until", "conference"),
         *_oldest(Participant.objects.filter(connect_until__lte=now), "connect_until", "conference"),
     )
+    knocked = dict.fromkeys(_oldest(Knock.objects.due(now), "expires_at", "conference"))
     expired = _oldest(Session.objects.due(now), "expires_at", "pk")
     away = _oldest(Session.objects.away().filter(away_until__lte=now), "away_until", "pk")
     leaving = _oldest(Session.objects.leaving(), "leaving_since", "pk")
@@ -71,6 +73,7 @@ def due(*, now: datetime) -> list[Job]:
         jobs += [partial(_settle_conference, each, ahead, now=now) for each in together]
     return [
         *jobs,
+        *(partial(expire_knocks, conference_id=each, now=now) for each in knocked),
         *(partial(end_session, session_id=each, now=now, expired=True) for each in expired),
         *(partial(end_away_session, session_id=each, now=now) for each in away),
         *(partial(leave_all, session_id=each, now=now) for each in leaving),
@@ -78,7 +81,7 @@ def due(*, now: datetime) -> list[Job]:
 
 
 def _oldest(
-    rows: QuerySet[Modification] | QuerySet[Participant] | QuerySet[Session], at: str, key: str
+    rows: QuerySet[Modification] | QuerySet[Participant] | QuerySet[Knock] | QuerySet[Session], at: str, key: str
 ) -> Iterable[str]:
     """Return `key` of the `BATCH` rows with the oldest deadlines in column `at`."""
     keys: Iterable[str] = rows.order_by(at).values_list(key, flat=True)[:BATCH]
@@ -113,6 +116,7 @@ def _next_deadlines() -> QuerySet[Session, Any]:
         "ring": _earliest(Participant.objects.ringing(), "rings_until"),
         "move": _earliest(Participant.objects.all(), "move_until"),
         "connection": _earliest(Participant.objects.all(), "connect_until"),
+        "knock": _earliest(Knock.objects.pending(), "expires_at"),
         "session": _earliest(Session.objects.not_over(), "expires_at"),
         "away": _earliest(Session.objects.away(), "away_until"),
         "leaving": _earliest(Session.objects.leaving(), "leaving_since"),

@@ -1,4 +1,4 @@
-"""Inviting, removing and muting participants. Only the host may do this to others (protocol section 3)."""
+"""What only the host may do to others: invite, remove, mute, and hand over the role (protocol section 3)."""
 
 import logging
 from datetime import datetime
@@ -8,12 +8,13 @@ from django.db import transaction
 from conferences import wire
 from conferences.event_types import ParticipantInvited, ParticipantMuted
 from conferences.exceptions import FocusOnlyError
-from conferences.machine import Action
+from conferences.machine import Action, ParticipantState, decide
 from conferences.models import LeftReason, Participant, Role
 from conferences.operations import quotas
 from conferences.operations.calls import addressee, leave, remove, require_space, ring
 from conferences.operations.locked_conference import LockedConference
 from conferences.operations.locking import lock_for
+from conferences.operations.succession import hand_over
 from conferences.operations.users import lock_invitation
 from events.exceptions import ForbiddenError, MalformedError, NotFoundError
 from events.models import Session
@@ -48,7 +49,7 @@ def invite_participant(
     quotas.require_change(host)
     devices = list(Session.objects.live(now).devices_of([guest]))
     quotas.require_invitations(session, [guest], devices, now=now)
-    guest.rings_until = locked.rings_until()
+    guest.rings_until, guest.invited_by = locked.rings_until(), session.username
     locked.add_participant(guest)
     locked.count_reachable([guest], devices)
     ring(locked, [guest], devices)
@@ -124,4 +125,37 @@ def mute_participant(
     quotas.require_change(own)
     target.muted_audio, target.muted_video = wanted
     locked.tell_all(ParticipantMuted(participant=wire.participant(target)), but=[own])
+    locked.save()
+
+
+# Called by the host. Events go to everybody else.
+@transaction.atomic(savepoint=False)
+def make_host(
+    *, session: Session, conference_id: str, participant_id: str, now: datetime, if_match: str | None = None
+) -> None:
+    """Make another participant the host. If it is the host already, do nothing.
+
+    Neither participant may be moving. Invitations that ring continue to count for the user who made them.
+
+    :raises ForbiddenError: when the session's participant is not the host.
+    :raises FocusOnlyError: in `peer`.
+    :raises NotFoundError: when the other participant has not joined, or has left.
+    :raises ParticipantMovingError: when one of the two is moving.
+    :raises RateLimitedError: when a quota is used up.
+    """
+    locked = lock_for(session, conference_id, now=now, if_match=if_match)
+    successor, own = locked.participant(participant_id), locked.participant_of(session)
+    if own.role != Role.HOST:
+        raise ForbiddenError("Only the host can make another participant the host.")
+    if not locked.has_focus:
+        raise FocusOnlyError
+    locked.advance(Action.HAND_OVER)
+    if successor is own:
+        return
+    if successor not in locked.joined_or_moving:
+        raise NotFoundError("This participant has not joined, or has left.")
+    for participant in (own, successor):
+        decide(ParticipantState(participant.state), Action.HAND_OVER)
+    quotas.require_change(own)
+    hand_over(locked, successor, by=own)
     locked.save()

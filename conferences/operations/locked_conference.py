@@ -425,10 +425,17 @@ class LockedConference:
         """Write what has changed and append the queued events. Call it once, at the end of an operation."""
         save_together([self])
 
+    def send_events(self) -> None:
+        """Append the queued events, instead of `save`, if nothing has changed that participants can read.
+
+        The version stays the same. Otherwise strangers could make conditional requests of participants fail.
+        """
+        log.append(self.messages, now=self.now)
+
     def write(self) -> None:
         """Write all changes, but do not append the queued events."""
         self.conference.version += 1
-        statements.update([self.conference], {"state", "ended_at", "ended_reason", "version", "unlisted"})
+        statements.update([self.conference], _MUTABLE_OF_CONFERENCE)
         self._save_participants()
         statements.insert(self.stays)
         self._save_modifications()
@@ -444,6 +451,9 @@ class LockedConference:
             if before and before != (after := _values(participant)):
                 changed.append(participant)
                 columns.update(name for name, old, new in zip(_MUTABLE, before, after, strict=True) if old != new)
+        if "role" in columns:
+            # The constraint on one host checks each row. So the earlier host loses the role first.
+            statements.update([each for each in changed if each.role == Role.GUEST], {"role"})
         statements.update(changed, columns)
 
     def _save_modifications(self) -> None:
@@ -482,8 +492,10 @@ def _involves_focus(modification: Modification) -> bool:
     return modification.offered_by_id is None or modification.offered_to_id is None
 
 
-# The columns of a participant that operations change.
+# The columns of a conference, and of a participant, that operations change.
+_MUTABLE_OF_CONFERENCE = ("state", "ended_at", "ended_reason", "version", "unlisted", "handed_over_at", "locked")
 _MUTABLE = (
+    "role",
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
     "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
     "sends", "listed", "away",

@@ -59,7 +59,7 @@ def require_offer(participant: Participant) -> None:
 
 
 def require_change(participant: Participant) -> None:
-    """Count a change by the participant's user that is sent to everybody: a mute, an invitation or a removal.
+    """Count a change by the participant's user that is sent to everybody, such as a mute, an invitation or a removal.
 
     In a large conference each change takes long, and other requests wait. So there is a second bound on the changes
     within `_BURST_SECONDS`.

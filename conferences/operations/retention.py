@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 
-from conferences.models import Conference, KeptAnswer, Modification, Participant, Stay
+from conferences.models import Conference, KeptAnswer, Knock, Modification, Participant, Stay
 from conferences.scrubbing import scrub, scrub_event
 from events.models import Event, Session
 from media import tasks
@@ -153,6 +153,9 @@ def _delete_conferences(until: datetime) -> Iterator[tuple[str, int]]:
         stays = Stay.objects.filter(conference__in=chosen).order_by()
         while ids := _ids(stays):
             yield "stays", _delete(Stay.objects.filter(pk__in=ids))
+        knocks = Knock.objects.filter(conference__in=chosen).order_by()
+        while ids := _ids(knocks):
+            yield "knocks", _delete(Knock.objects.filter(pk__in=ids))
         unlisted = Participant.objects.unlisted().filter(conference__in=chosen).order_by()
         while ids := _ids(unlisted):
             yield "participants", _delete(Participant.objects.filter(pk__in=ids))
@@ -189,9 +192,9 @@ def _delete_with_participants(conferences: list[str]) -> int:
 
 
 def _delete_sessions(until: datetime) -> int:
-    """Delete one batch of sessions that ended by `until` and to which no participant, stay or event refers any more."""
+    """Delete one batch of sessions that ended by `until` and to which no other row refers any more."""
     due = Session.objects.filter(ended_at__lte=until).order_by("ended_at")
-    for rows in (Participant.objects, Stay.objects, Event.objects):
+    for rows in (Participant.objects, Stay.objects, Knock.objects, Event.objects):
         due = due.exclude(Exists(rows.filter(session=OuterRef("pk"))))
     return _delete(Session.objects.filter(pk__in=_ids(due)))
 

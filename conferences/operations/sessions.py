@@ -8,9 +8,10 @@ from django.conf import settings
 from django.db import transaction
 
 from conferences import wire
-from conferences.event_types import ParticipantAway
-from conferences.models import LeftReason, Participant
-from conferences.operations import quotas
+from conferences.event_types import KnockEnd, ParticipantAway
+from conferences.machine import Action
+from conferences.models import Knock, LeftReason, Participant
+from conferences.operations import knocks, quotas
 from conferences.operations.calls import leave, ring_devices
 from conferences.operations.locking import lock
 from conferences.operations.users import lock_registration
@@ -82,9 +83,9 @@ def end_session(*, session_id: str, now: datetime, expired: bool = False) -> Non
         session = _lock_session(session_id)
         if session.state != SessionState.ACTIVE or (expired and session.expires_at > now):
             return
-        has_joined = Participant.objects.joined().filter(session=session).exists()
-        _close(session, SessionState.EXPIRED if expired else SessionState.ENDED, has_joined=has_joined, now=now)
-    if has_joined:
+        must_leave = Participant.objects.joined().filter(session=session).exists() or _knocks(session)
+        _close(session, SessionState.EXPIRED if expired else SessionState.ENDED, must_leave=must_leave, now=now)
+    if must_leave:
         leave_all(session_id=session_id, now=now)
 
 
@@ -98,7 +99,13 @@ def end_away_session(*, session_id: str, now: datetime) -> None:
         session.away_until = now + settings.AWAY_LIFETIME
         session.save(update_fields=["away_until"])
     else:
-        _close(session, SessionState.EXPIRED, has_joined=False, now=now)
+        # `deadlines.settle_due` then withdraws its knocks.
+        _close(session, SessionState.EXPIRED, must_leave=_knocks(session), now=now)
+
+
+def _knocks(session: Session) -> bool:
+    """Tell whether a session waits for admission to a conference, or was admitted and has not joined yet."""
+    return Knock.objects.pending().filter(session=session).exists()
 
 
 def _lock_session(session_id: str) -> Session:
@@ -106,10 +113,10 @@ def _lock_session(session_id: str) -> Session:
     return Session.objects.select_for_update().get(pk=session_id)
 
 
-def _close(session: Session, state: SessionState, *, has_joined: bool, now: datetime) -> None:
-    """End a locked session and its log."""
+def _close(session: Session, state: SessionState, *, must_leave: bool, now: datetime) -> None:
+    """End a locked session and its log. If it must leave conferences or withdraw knocks, `leave_all` follows."""
     session.state, session.ended_at, session.away_until = state, now, None
-    session.leaving_since = now if has_joined else None
+    session.leaving_since = now if must_leave else None
     session.save(update_fields=["state", "ended_at", "leaving_since", "away_until"])
     log.close(session.pk)
     logger.info("session %s: %s", session.pk, session.state)
@@ -141,7 +148,9 @@ def _announce_absence(*, conference_id: str, participant_id: str, session_id: st
 
 
 def leave_all(*, session_id: str, now: datetime) -> None:
-    """Remove the participants of a session that has ended from all conferences that it has joined."""
+    """Remove a session that has ended from all conferences that it has joined, and withdraw its knocks."""
+    for conference_id in Knock.objects.pending().filter(session=session_id).values_list("conference", flat=True):
+        withdraw_after_end(conference_id=conference_id, session_id=session_id, now=now)
     joined = Participant.objects.joined().filter(session=session_id)
     for conference_id, participant_id in joined.values_list("conference", "pk"):
         leave_after_end(conference_id=conference_id, participant_id=participant_id, now=now)
@@ -158,3 +167,12 @@ def leave_after_end(*, conference_id: str, participant_id: str, now: datetime) -
     expired = participant.session.state == SessionState.EXPIRED
     leave(locked, participant, LeftReason.SESSION_EXPIRED if expired else LeftReason.HUNG_UP)
     locked.save()
+
+
+@transaction.atomic(savepoint=False)
+def withdraw_after_end(*, conference_id: str, session_id: str, now: datetime) -> None:
+    """Withdraw the knock of a session that has ended, unless it was settled meanwhile."""
+    locked = lock(conference_id, now=now)
+    for knock in Knock.objects.pending().filter(conference=conference_id, session=session_id):
+        knocks.withdraw(locked, knock, Action.WITHDRAW, KnockEnd.WITHDRAWN)
+    locked.send_events()

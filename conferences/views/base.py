@@ -72,10 +72,15 @@ class EnablerView(APIView):
         if conference_id is None:
             return True
         known = Conference.objects.concerning(self.session, conference_id)
-        if self.request.headers.get("x-conference-action") == ANSWER:
+        if self.joins:
             # Any session that knows the ID of an open conference may join it.
             known |= Conference.objects.filter(pk=conference_id, access=Access.OPEN)
         return known.exists()
+
+    @property
+    def joins(self) -> bool:
+        """Whether a session needs only the ID of an open conference to make this request."""
+        return self.request.headers.get("x-conference-action") == ANSWER
 
     @property
     def session(self) -> Session:

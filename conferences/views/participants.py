@@ -1,4 +1,4 @@
-"""`/mediaConferences/{confId}/participants`: invite, remove and mute participants."""
+"""`/mediaConferences/{confId}/participants`: invite, remove, mute and rate, and change the host."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -6,9 +6,9 @@ from rest_framework.response import Response
 
 from conferences import schema, wire
 from conferences.idempotency import Change, idempotent
-from conferences.operations import hosting
+from conferences.operations import hosting, rating
 from conferences.operations.locking import etag
-from conferences.serializers import InvitationSerializer, MuteSerializer
+from conferences.serializers import InvitationSerializer, MuteSerializer, RatingSerializer, RoleSerializer
 from conferences.views.base import EnablerView, parse
 from events import clock
 
@@ -82,3 +82,57 @@ class MuteView(EnablerView):
             return Response(status=204)
 
         return mute
+
+
+class RoleView(EnablerView):
+    """`/mediaConferences/{confId}/participants/{id}/role`: change the host."""
+
+    @extend_schema(
+        request=RoleSerializer,
+        parameters=[schema.IDEMPOTENCY_HEADER, schema.IF_MATCH_HEADER],
+        responses={204: None, **schema.REFUSALS},
+    )
+    @idempotent
+    def put(self, request: Request, conference_id: str, participant_id: str) -> Change:
+        """Make another participant the host. Only the host may do so."""
+        parse(RoleSerializer, request)
+
+        def hand_over() -> Response:
+            hosting.make_host(
+                session=self.session,
+                conference_id=conference_id,
+                participant_id=participant_id,
+                now=clock.now(),
+                if_match=request.headers.get("if-match"),
+            )
+            return Response(status=204)
+
+        return hand_over
+
+
+class RatingView(EnablerView):
+    """`/mediaConferences/{confId}/participants/{id}/rating`: rate the call."""
+
+    @extend_schema(
+        request=RatingSerializer,
+        parameters=[schema.IDEMPOTENCY_HEADER, schema.IF_MATCH_HEADER],
+        responses={204: None, **schema.REFUSALS},
+    )
+    @idempotent
+    def put(self, request: Request, conference_id: str, participant_id: str) -> Change:
+        """Rate the call as one of its participants. Only support staff see the rating."""
+        data = parse(RatingSerializer, request)
+
+        def rate() -> Response:
+            rating.rate_call(
+                session=self.session,
+                conference_id=conference_id,
+                participant_id=participant_id,
+                stars=data["stars"],
+                comment=data["comment"],
+                now=clock.now(),
+                if_match=request.headers.get("if-match"),
+            )
+            return Response(status=204)
+
+        return rate

@@ -213,3 +213,16 @@ test("a microphone that the host muted is muted here, once", async () => {
   assert.equal(desk.media.muted, true);
   assert.deepEqual(notices, ["muted-by-host"]);
 });
+
+test("a call tells who ended it: neither who left earlier, nor who left because of the end", async () => {
+  const desk = await Desk.inCall();
+  const left = { state: /** @type {const} */ ("left"), leftReason: "hung-up" };
+  const over = { ...left, leftReason: "conference-ended" };
+  const earlier = participant({ id: "dave", role: "host", ...left });
+  const carol = participant({ id: "carol" });
+  await desk.hear({ type: "participant-joined", participant: carol });
+  const participants = [earlier, { ...desk.me, ...over }, { ...desk.bob, ...over }, { ...carol, ...left }];
+  const after = conference({ state: "session-terminated", participants });
+  await desk.hear({ type: "session-terminated", reason: "hung-up", conference: after });
+  assert.equal(desk.call.endedBy?.username, "carol");
+});

@@ -36,6 +36,8 @@ class Desk {
   outcome = "accepted";
   maySend = false;
   holding = false;
+  /** @type {object | null} */
+  pending = null;
   offers = 0;
   confirmed = 0;
   unmuted = 0;
@@ -48,6 +50,9 @@ class Desk {
       media: /** @type {any} */ (this.media),
       negotiator: /** @type {any} */ ({
         leg: { maySend: () => desk.maySend },
+        get pending() {
+          return desk.pending;
+        },
         get holding() {
           return desk.holding;
         },
@@ -119,6 +124,36 @@ test("a camera that sends nothing is turned off without an offer", async () => {
   await desk.media.openCamera();
   await desk.sending.stopVideo();
   assert.equal(desk.offers, 0);
+});
+
+test("a camera that is turned off while an offer with it is pending is offered again", async () => {
+  const desk = new Desk();
+  await desk.media.openCamera();
+  desk.pending = {};
+  await desk.sending.stopVideo();
+  assert.equal(desk.offers, 1);
+});
+
+test("a camera that is switched before the call opens is confirmed once the call is open", async () => {
+  const desk = new Desk();
+  desk.situation.isOpen = false;
+  await desk.media.openCamera();
+  await desk.sending.stopVideo();
+  assert.equal(desk.media.camera, null);
+  assert.equal(await desk.sending.addVideo(), "accepted");
+  assert.equal(desk.sending.wishes(false).video, true);
+  assert.equal(desk.offers, 0);
+  desk.situation.isOpen = true;
+  desk.sending.catchUp();
+  desk.sending.catchUp();
+  assert.equal(desk.confirmed, 1);
+});
+
+test("a call whose camera was not switched before it opened confirms nothing", () => {
+  const desk = new Desk();
+  desk.media.camera = track("video");
+  desk.sending.catchUp();
+  assert.equal(desk.confirmed, 0);
 });
 
 test("a screen that is not accepted is closed again", async () => {

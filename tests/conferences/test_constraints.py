@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
-from conferences.models import Conference, KeptAnswer, Modification, Participant, pair_of
+from conferences.models import Conference, KeptAnswer, Knock, Modification, Participant, pair_of
 from events.models import Event, Session, new_id
 from media.models import MediaNode, MediaTask
 
@@ -48,6 +48,11 @@ def modification(by: Participant | None, to: Participant | None, **fields: Any) 
         "expires_at": NOW,
     }
     return Modification.objects.create(offered_by=by, offered_to=to, **{**row, **fields})
+
+
+def knock(**fields: Any) -> Knock:
+    row = {"username": "ann", "created_at": NOW, "expires_at": NOW}
+    return Knock.objects.create(**{**row, **fields})
 
 
 def event(of: Session, in_: Conference, seq: int) -> Event:
@@ -99,6 +104,24 @@ VIOLATIONS: dict[str, list[Callable[[], object]]] = {
     ],
     "participant_one_host": [lambda: [participant(in_, role="host") for in_ in [conference()] for _ in "12"]],
     "participant_one_per_position": [lambda: [participant(in_, position=1) for in_ in [conference()] for _ in "12"]],
+    "participant_has_few_stars": [
+        lambda: participant(conference(), stars=0),
+        lambda: participant(conference(), stars=6),
+    ],
+    "knock_state_is_known": [
+        lambda: knock(conference=conference(), session=session(), state="nonsense", settled_at=NOW)
+    ],
+    "knock_is_settled_once": [
+        lambda: knock(conference=conference(), session=session(), settled_at=NOW),
+        lambda: knock(conference=conference(), session=session(), state="knock-denied"),
+    ],
+    "knock_one_pending_per_session": [
+        lambda: [
+            knock(conference=at, session=of, state=state)
+            for at, of in [(conference(), session())]
+            for state in ("knock-waiting", "knock-admitted")
+        ]
+    ],
     "modification_state_is_known": [lambda: modification(*two_participants(), state="nonsense", settled_at=NOW)],
     "modification_kind_is_known": [lambda: modification(*two_participants(), kind="nonsense")],
     "modification_is_settled_once": [
@@ -121,7 +144,7 @@ VIOLATIONS: dict[str, list[Callable[[], object]]] = {
 
 def constraints() -> Iterator[str]:
     """Yield the names of all constraints of the conference resource and the event log."""
-    for model in (Session, Conference, Participant, Modification, KeptAnswer, Event, MediaNode, MediaTask):
+    for model in (Session, Conference, Participant, Modification, Knock, KeptAnswer, Event, MediaNode, MediaTask):
         yield from (constraint.name for constraint in model._meta.constraints)
 
 

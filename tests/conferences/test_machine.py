@@ -11,6 +11,7 @@ from conferences.machine import (
     TABLE,
     Action,
     ConferenceState,
+    KnockState,
     ModificationKind,
     ModificationState,
     MoveState,
@@ -23,7 +24,7 @@ from events.exceptions import RefusalError
 
 pytestmark = pytest.mark.once
 
-MACHINES = (ConferenceState, ParticipantState, MoveState, ModificationState)
+MACHINES = (ConferenceState, ParticipantState, MoveState, ModificationState, KnockState)
 STATES: list[State] = [state for machine in MACHINES for state in machine]
 DEAD_ENDS = {
     ConferenceState.SESSION_TERMINATED,
@@ -31,6 +32,10 @@ DEAD_ENDS = {
     ModificationState.REJECTED,
     ModificationState.CANCELLED,
     ModificationState.EXPIRED,
+    KnockState.ENTERED,
+    KnockState.DENIED,
+    KnockState.WITHDRAWN,
+    KnockState.EXPIRED,
 }
 # `LEFT` and `IDLE` are not final: a participant that has left can return, and a move can be armed again.
 ENDS = DEAD_ENDS | {ParticipantState.LEFT, MoveState.IDLE}
@@ -44,6 +49,7 @@ LEGAL = {
     ("session-open", "answer"): "session-open",
     ("session-open", "negotiate"): "session-open",
     ("session-open", "manage"): "session-open",
+    ("session-open", "hand-over"): "session-open",
     ("session-open", "end"): "session-terminated",
     ("invited", "answer"): "accepted",
     ("invited", "leave"): "left",
@@ -51,10 +57,12 @@ LEGAL = {
     ("accepted", "hold"): "on-hold",
     ("accepted", "move"): "moving",
     ("accepted", "leave"): "left",
+    ("accepted", "hand-over"): "accepted",
     ("on-hold", "modify"): "on-hold",
     ("on-hold", "resume"): "accepted",
     ("on-hold", "move"): "moving",
     ("on-hold", "leave"): "left",
+    ("on-hold", "hand-over"): "on-hold",
     ("moving", "answer"): "accepted",
     ("moving", "leave"): "left",
     ("left", "return"): "accepted",
@@ -70,6 +78,14 @@ LEGAL = {
     ("mod-sent", "reject"): "mod-rejected",
     ("mod-sent", "cancel"): "mod-cancelled",
     ("mod-sent", "expire"): "mod-expired",
+    ("knock-waiting", "admit"): "knock-admitted",
+    ("knock-waiting", "deny"): "knock-denied",
+    ("knock-waiting", "answer"): "knock-entered",
+    ("knock-waiting", "withdraw"): "knock-withdrawn",
+    ("knock-waiting", "expire"): "knock-expired",
+    ("knock-admitted", "answer"): "knock-entered",
+    ("knock-admitted", "withdraw"): "knock-withdrawn",
+    ("knock-admitted", "expire"): "knock-expired",
 }
 
 
@@ -81,6 +97,8 @@ def _expected_refusal(state: State, action: Action) -> str:
         return "forbidden"
     if isinstance(state, ModificationState):
         return "not-yours-to-settle" if state is ModificationState.SENT else "modification-settled"
+    if isinstance(state, KnockState):
+        return "knock-settled"
     if (state, action) == (ParticipantState.ACCEPTED, Action.RESUME):
         return "not-on-hold"
     if (state, action) == (ParticipantState.ON_HOLD, Action.HOLD):
@@ -129,7 +147,7 @@ def test_only_final_states_have_no_actions() -> None:
 
 def test_every_state_can_be_reached_and_every_action_does_something() -> None:
     reached = {after for transitions in TABLE.values() for after in transitions.values()}
-    beginnings = {ConferenceState.INVITATION_SENT, ParticipantState.INVITED, ModificationState.SENT}
+    beginnings = {ConferenceState.INVITATION_SENT, ParticipantState.INVITED, ModificationState.SENT, KnockState.WAITING}
     assert reached | beginnings == set(STATES)
     assert {action for transitions in TABLE.values() for action in transitions} == set(Action)
 

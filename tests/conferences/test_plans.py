@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from conferences.admin import ConferenceAdmin
-from conferences.models import Conference, KeptAnswer, Modification, Participant, Stay
+from conferences.models import Conference, KeptAnswer, Knock, Modification, Participant, Stay
 from conferences.operations.deadlines import next_deadline, settle_due
 from conferences.operations.nodes import adopt_orphans
 from conferences.operations.retention import prune_in_batches
@@ -46,6 +46,8 @@ def _many_participants() -> None:
     sides["offered_to_id"] = "CASE WHEN i % 2 = 0 THEN 'guest' || i END"
     settled = {"state": "'mod-accepted'", "created_at": past, "expires_at": past, "settled_at": past}
     insert(Modification, 1, NUMBER, id="'m' || i", **sides, **settled)
+    knock = {"conference_id": "'c' || i", "session_id": "'s' || i", "username": "'u' || i", "created_at": past}
+    insert(Knock, 1, NUMBER, id="'k' || i", state="'knock-denied'", expires_at=past, settled_at=past, **knock)
     Participant.objects.filter(pk="guest7").update(state="invited", session=None, username="u9", rings_until=over[1:-1])
     prepare_to_plan()
 
@@ -104,7 +106,7 @@ def test_pruning_scans_no_table(settings: Settings) -> None:
             gone[kind] += number
 
     seen = "\n".join(assert_indexed(prune))
-    kinds = ("events", "answers", "modifications", "stays", "conferences", "media tasks")
+    kinds = ("events", "answers", "modifications", "stays", "knocks", "conferences", "media tasks")
     assert gone == dict.fromkeys((*kinds, "scrubbed participants"), 1) | {"descriptions": 2}
     # A scan of a large index would be as slow as a scan of the table, so the small indexes must be used.
     assert "participant_to_scrub" in seen

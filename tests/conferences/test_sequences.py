@@ -350,6 +350,8 @@ class Clients(RuleBasedStateMachine):
         if "participant" in wire:
             stated = wire["participant"]
             participant = self.participant_in(view, stated)
+            if event.type == "host-changed":
+                self.participant_in(view, {"id": wire["from"]["participant"]})["role"] = "guest"
             was_mine = participant["sessionId"] == event.session_id
             participant.update(stated)
             if was_mine and (stated["sessionId"] != event.session_id or stated["state"] == "left"):
@@ -476,6 +478,17 @@ class Gatherings(Clients):
         participants = self.participants_of(conference)
         path = f"/mediaConferences/{conference}/participants/{participants[choice % len(participants)]}/mute"
         self.check(device, device.request("PUT", path, {"audio": audio}), {204})
+
+    @rule(number=MEMBERS, choice=CHOICES)
+    def hand_over(self, number: int, choice: int) -> None:
+        """Make a participant the host."""
+        device, conference = self.devices[number], self.pick(choice)
+        participants = self.participants_of(conference)
+        path = f"/mediaConferences/{conference}/participants/{participants[choice % len(participants)]}/role"
+        response = device.request("PUT", path, {"role": "host"})
+        if response.status_code == 204 and (device.id, conference) in self.views:
+            self.views[device.id, conference] = device.get(conference)
+        self.check(device, response, {204})
 
     @rule(works=st.booleans(), refuses=st.booleans())
     def focus(self, works: bool, refuses: bool) -> None:

@@ -188,8 +188,9 @@ async def test_conferences_fit_and_are_readable(visit: Visit) -> None:
     await look("a screen in front", bob)
 
     erin = await come(visit, "erin-many", query="&join=0")
-    await expect(erin.part("join")).to_be_visible()
+    await expect(erin.part("preview-video")).to_be_visible()
     await look("followed a link", erin)
+    await erin.press("preview-back")
     await erin.press("open-start")
     await expect(erin.part("open-link")).to_have_value(re.compile("join=."))
     await look("alone in an open conference", erin)

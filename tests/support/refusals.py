@@ -6,12 +6,12 @@ from typing import Any
 from django.db import connection
 from django.db.models import Model
 
-from conferences.models import Conference, KeptAnswer, Modification, Participant
+from conferences.models import Conference, KeptAnswer, Knock, Modification, Participant
 from events.models import Event, Session
 from events.problems import reason_phrase
 from media.models import MediaTask
 
-_MODELS: tuple[type[Model], ...] = (Session, Conference, Participant, Modification, Event, KeptAnswer, MediaTask)
+_MODELS: tuple[type[Model], ...] = (Session, Conference, Participant, Modification, Knock, Event, KeptAnswer, MediaTask)
 
 
 def all_rows() -> dict[str, list[tuple[Any, ...]]]:

@@ -31,9 +31,16 @@ EVERY_ADDRESS = [
     ("GET", "/mediaConferences/{conference}"),
     ("PUT", "/mediaConferences/{conference}"),
     ("DELETE", "/mediaConferences/{conference}"),
+    ("PUT", "/mediaConferences/{conference}/lock"),
+    ("POST", "/mediaConferences/{conference}/knocks"),
+    ("GET", "/mediaConferences/{conference}/knocks"),
+    ("PUT", "/mediaConferences/{conference}/knocks/{participant}"),
+    ("DELETE", "/mediaConferences/{conference}/knocks/{participant}"),
     ("POST", "/mediaConferences/{conference}/participants"),
     ("DELETE", "/mediaConferences/{conference}/participants/{participant}"),
     ("PUT", "/mediaConferences/{conference}/participants/{participant}/mute"),
+    ("PUT", "/mediaConferences/{conference}/participants/{participant}/role"),
+    ("PUT", "/mediaConferences/{conference}/participants/{participant}/rating"),
 ]
 
 

@@ -6,7 +6,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from conferences.machine import TABLE, ConferenceState, ModificationState, MoveState, ParticipantState, State
+from conferences.machine import (
+    TABLE,
+    ConferenceState,
+    KnockState,
+    ModificationState,
+    MoveState,
+    ParticipantState,
+    State,
+)
 
 PATH = Path(settings.BASE_DIR) / "docs" / "states.md"
 
@@ -22,6 +30,7 @@ _MACHINES: list[tuple[str, type[State], dict[State, str]]] = [
     ("Participant", ParticipantState, {ParticipantState.INVITED: ": guest", ParticipantState.ACCEPTED: ": host"}),
     ("Move", MoveState, {MoveState.IDLE: ""}),
     ("Modification", ModificationState, {ModificationState.SENT: ""}),
+    ("Knock", KnockState, {KnockState.WAITING: ""}),
 ]
 
 

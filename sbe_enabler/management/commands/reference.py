@@ -21,6 +21,7 @@ from conferences.event_types import EVENTS
 from conferences.shapes import (
     AnswerShape,
     ConferenceShape,
+    KnockShape,
     MediaShape,
     OfferShape,
     OriginShape,
@@ -38,6 +39,7 @@ _SHAPES: dict[Any, tuple[str, str, Any]] = {
     ParticipantShape: ("participant", "Participant", {"id": "…", "username": "bob", "state": "accepted", "…": "…"}),
     ConferenceShape: ("conference", "Conference", {"id": "…", "state": "session-open", "…": "…"}),
     OriginShape: ("origin", "Origin", {"participant": "…", "username": "alice"}),
+    KnockShape: ("knock", "Knock", {"id": "…", "username": "dave", "device": "laptop"}),
     MediaShape: ("media", "SentMedia", {"audio": True, "video": False, "screen": False}),
     OfferShape: ("offer", "Description", {"type": "offer", "sdp": "v=0…"}),
     AnswerShape: ("answer", "Description", {"type": "answer", "sdp": "v=0…"}),

@@ -2,6 +2,7 @@ import { Chat } from "./chat.js";
 import { Emitter } from "./emitter.js";
 import { CallOver, Refusal } from "./errors.js";
 import { FocusLeg } from "./focus.js";
+import { Lobby } from "./lobby.js";
 import { Negotiator } from "./negotiator.js";
 import { PeerLeg } from "./peer.js";
 import { Recovery } from "./recovery.js";
@@ -25,6 +26,7 @@ import { Sending } from "./sending.js";
  * @typedef {import("./negotiator.js").Outcome} Outcome
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
  * @typedef {import("./roster.js").RemoteParticipant} RemoteParticipant
+ * @typedef {import("./lobby.js").WaitingKnock} WaitingKnock
  *
  * @typedef {"calling" | "open" | "on-hold" | "held" | "moving" | "moved" | "ended"} CallState
  * @typedef {"focus" | "peer"} Topology
@@ -54,6 +56,7 @@ export class Call extends Emitter {
   /** @type {"calling" | "open" | "moving" | "moved" | "ended"} */
   #phase = "calling";
   #requests;
+  #lobby;
   #roster;
   #negotiator;
   #recovery;
@@ -62,6 +65,8 @@ export class Call extends Emitter {
   #stopFollowing;
   /** Why the call ended: the reason that the enabler reported, or `here` if this side ended it. */
   endReason = "";
+  /** The participant who ended the call, if the enabler reported one. @type {Participant | null} */
+  endedBy = null;
   /** @type {Topology} */
   topology = "peer";
   /** The addresses that this side called: usernames, or numbers as `tel:`. @type {string[]} */
@@ -84,6 +89,7 @@ export class Call extends Emitter {
     const situation = this.#situation();
     const { rest, conferencesUrl } = surroundings;
     this.#requests = new ConferenceRequests({ rest, conferencesUrl, confId: () => this.confId });
+    this.#lobby = new Lobby(this.#requests);
     this.#roster = new Roster({ sessionId: session.id, tracksOf: (id) => this.#tracksOf(id) });
     this.#negotiator = new Negotiator({
       put: (action, body) => this.#requests.put(action, body),
@@ -192,6 +198,16 @@ export class Call extends Emitter {
   /** The tracks that arrive from the other side. */
   get remote() {
     return this.#tracksOf(this.other?.id ?? "");
+  }
+
+  /** Whether the host has locked the conference. */
+  get locked() {
+    return this.conference?.locked ?? false;
+  }
+
+  /** The sessions that knock at the locked conference, oldest first. Only the host has any. @returns {WaitingKnock[]} */
+  get knocks() {
+    return this.#lobby.knocks;
   }
 
   /** The participant ID of the active speaker. Only a focus reports the speaker. */
@@ -316,6 +332,7 @@ export class Call extends Emitter {
     this.#sending.video = this.around.media.camera !== null;
     for (const { modId } of conference.pendingModifications)
       await this.#requests.put("rejectCancel-conference-mod", { modId });
+    await this.#rereadKnocks();
     await this.#negotiator.modify({ fresh: true });
   }
 
@@ -400,13 +417,33 @@ export class Call extends Emitter {
     return this.#negotiator.cancel();
   }
 
-  /** End the call here at once, and inform the enabler as soon as it is reachable. @returns {Promise<void>} */
+  /**
+   * End the call here at once, and inform the enabler as soon as it is reachable. If this side is the host, the call ends
+   * for all.
+   *
+   * @returns {Promise<void>}
+   */
   async hangUp() {
+    await this.#hangUp(() => this.#requests.leave());
+  }
+
+  /**
+   * Leave the call at once. The others continue, unless this side is the host: `makeHost` chooses another one.
+   *
+   * @returns {Promise<void>}
+   */
+  async leave() {
+    const { me } = this;
+    await this.#hangUp(() => (me ? this.#requests.remove(me.id) : this.#requests.leave()));
+  }
+
+  /** @param {() => Promise<unknown>} inform */
+  async #hangUp(inform) {
     const isKnown = this.confId !== null;
     this.#end("here");
     if (!isKnown) return;
     try {
-      await this.#requests.leave();
+      await inform();
     } catch (error) {
       // The other side ended the call first. The result is the same.
       if (!(error instanceof Refusal && (error.status === 404 || error.status === 409))) throw error;
@@ -454,6 +491,59 @@ export class Call extends Emitter {
     await this.#requests.remove(id);
   }
 
+  /**
+   * Make another participant the host, which only the host can do. This side is then a guest.
+   *
+   * @param {string} id of the participant
+   */
+  async makeHost(id) {
+    await this.#requests.makeHost(id);
+    // An event may already have reported a later change, so the enabler is asked for the result.
+    await this.around.queue.run(() => this.reread());
+  }
+
+  /**
+   * Lock or unlock an open conference, which only the host can do. Unlocking admits everybody who knocks.
+   *
+   * @param {boolean} locked
+   */
+  async lock(locked) {
+    await this.#requests.lock(locked);
+    this.#roster.learnLock(locked);
+    if (!locked) this.#lobby.clear();
+    this.emit("change", null);
+  }
+
+  /** Admit a session that knocks, which only the host can do. @param {string} id of the knock */
+  admit(id) {
+    return this.#answerKnock(id, true);
+  }
+
+  /** Deny a session that knocks, which only the host can do. @param {string} id of the knock */
+  deny(id) {
+    return this.#answerKnock(id, false);
+  }
+
+  /** @param {string} id @param {boolean} admit */
+  async #answerKnock(id, admit) {
+    try {
+      await this.#lobby.answer(id, admit);
+    } finally {
+      this.emit("change", null);
+    }
+  }
+
+  /**
+   * Rate the call, during the call or within 24 h after it. Only support staff see the rating.
+   *
+   * @param {{stars: number, comment?: string}} rating one to five stars
+   */
+  async rate({ stars, comment }) {
+    const { me } = this;
+    if (!me) throw new CallOver();
+    await this.#requests.rate(me.id, comment === undefined ? { stars } : { stars, comment });
+  }
+
   /** Invite another user, which only the host can do. @param {string} to a username, or a number as `tel:+15550100` */
   async inviteMore(to) {
     this.#learnParticipant(await this.#requests.invite(to));
@@ -474,7 +564,9 @@ export class Call extends Emitter {
    */
   async handle(event) {
     if (this.#phase === "ended") return;
+    const before = this.others;
     if ("conference" in event) this.#learn(event.conference);
+    if (event.type === "session-terminated") this.endedBy = this.#whoEnded(before);
     if ("participant" in event && typeof event.participant === "object") this.#learnParticipant(event.participant);
     try {
       await this.#apply(event);
@@ -502,6 +594,19 @@ export class Call extends Emitter {
       case "participant-left":
         await this.#onLeft(event);
         break;
+      case "host-changed":
+        this.#roster.learnHost(event.from.participant, event.participant.id);
+        if (this.me?.role !== "host") this.#lobby.clear();
+        break;
+      case "lock-changed":
+        this.#roster.learnLock(event.locked);
+        break;
+      case "knock":
+        this.#lobby.learn(event);
+        break;
+      case "knock-withdrawn":
+        this.#lobby.forget(event.knockId);
+        break;
       case "participant-muted":
         this.#onMuted(event);
         break;
@@ -520,6 +625,16 @@ export class Call extends Emitter {
     }
   }
 
+  /**
+   * Return the participant whose leaving ended the conference: all who were present left with it.
+   *
+   * @param {RemoteParticipant[]} present the other participants until then
+   */
+  #whoEnded(present) {
+    const left = present.map(({ id }) => this.#roster.find(id));
+    return left.find((participant) => participant?.leftReason && participant.leftReason !== "conference-ended") ?? null;
+  }
+
   /** Read the conference from the enabler again, after events were lost or an answer never arrived. */
   async reread() {
     if (this.confId === null || this.#phase === "ended") return;
@@ -536,7 +651,14 @@ export class Call extends Emitter {
     if (this.#roster.isTakenOver) return this.#handedOver();
     if (this.hasFocus && conference.state === "session-open" && this.#phase === "calling") this.#open();
     await this.#negotiator.compare(conference.pendingModifications);
+    await this.#rereadKnocks();
     this.emit("change", null);
+  }
+
+  /** Read the knocks again. Events about them may be lost, or may have arrived before the page was reloaded. */
+  async #rereadKnocks() {
+    if (this.locked && this.me?.role === "host") await this.#lobby.reread();
+    else this.#lobby.clear();
   }
 
   /** Offer a new connection if an answer was lost, so that both sides agree again. */
@@ -612,8 +734,23 @@ export class Call extends Emitter {
     if (this.#phase === "ended") return;
     this.#phase = "open";
     this.openedAt ??= new Date();
+    this.#catchUp();
     this.#recovery.reconcileSoon();
     this.emit("change", null);
+  }
+
+  /** Inform the others of what was switched off before the call opened. */
+  #catchUp() {
+    this.#sending.catchUp();
+    if (this.around.media.muted && this.me?.muted.audio === false) void this.#muteQuietly();
+  }
+
+  async #muteQuietly() {
+    try {
+      await this.mute({ audio: true });
+    } catch (error) {
+      if (!(error instanceof CallOver)) this.emit("notice", { code: "failed", error });
+    }
   }
 
   /** Another device of this user is about to take over the call. @param {string | undefined} ringsUntil */

@@ -3,6 +3,7 @@ import { Call } from "./call.js";
 import { EventChannel } from "./channel.js";
 import { Emitter } from "./emitter.js";
 import { NetworkError, Refusal, SbeError, SessionOver } from "./errors.js";
+import { OwnKnock } from "./lobby.js";
 import { LocalMedia } from "./media.js";
 import { claim, forget, recall, remember } from "./memory.js";
 import { OriginCheck } from "./origin.js";
@@ -28,6 +29,7 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @typedef {import("./call.js").Topology} Topology
  * @typedef {import("./chat.js").ChatMessage} ChatMessage
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
+ * @typedef {import("./lobby.js").KnockState} KnockState
  *
  * @typedef {{type: string, seq?: number, confId?: string, at?: string, modId?: string, kind?: string, reason?: string,
  *   description?: import("./types.js").Description, participant?: import("./types.js").Participant | string,
@@ -51,6 +53,7 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @property {RemoteMedia} media the other side's tracks; in a conference, those of the first other participant
  * @property {RemoteParticipant[]} participants the other participants with their tracks, after any change
  * @property {ChatMessage[]} chat all messages, after a new one, and when the channel opens or closes
+ * @property {KnockState | null} knock the state of this side's own knock at a locked conference
  * @property {Notice} notice
  * @property {Trace} trace one request, event or change of the channel
  */
@@ -99,6 +102,7 @@ export class SbeClient extends Emitter {
   #backEnd;
   #onTokenNeeded;
   #fixedEnabler;
+  #ownKnock;
   /** @type {EventChannel | null} */
   #channel = null;
   /** The `seq` of the last event that was handled. */
@@ -135,6 +139,11 @@ export class SbeClient extends Emitter {
       trace,
       onAnswer: () => this.#origins.passed(),
       onFailure: (url) => void this.#origins.suspect(url),
+    });
+    this.#ownKnock = new OwnKnock({
+      rest: this.#rest,
+      conferencesUrl: () => this.#conferencesUrl,
+      onChange: (state) => this.emit("knock", state),
     });
     this.media.on("screen-ended", () => void this.#quietly(async () => void (await this.currentCall?.stopScreen())));
   }
@@ -296,6 +305,28 @@ export class SbeClient extends Emitter {
     const call = this.#newCall();
     this.#silence(confId);
     await call.join(confId, { video });
+    this.#ownKnock.forget();
+  }
+
+  /** The state of this side's own knock at a locked conference, or `null`. @returns {KnockState | null} */
+  get knockState() {
+    return this.#ownKnock.state;
+  }
+
+  /**
+   * Ask the host of a locked conference for admission. The event `knock` reports the answer. If this side was admitted,
+   * `join` the conference within a minute.
+   *
+   * @param {string} confId
+   */
+  async knock(confId) {
+    if (!this.session) throw new SessionOver("Register first.");
+    await this.#ownKnock.knock(confId);
+  }
+
+  /** Take this side's own knock back. */
+  async withdrawKnock() {
+    await this.#ownKnock.withdraw();
   }
 
   /**
@@ -501,6 +532,7 @@ export class SbeClient extends Emitter {
   async #handle(event) {
     if (event.type === "gap") return this.#findOwnConference();
     if (event.type === "invitation-received") return this.#ring(event);
+    if (event.type === "knock-answered") return this.#ownKnock.learn(event);
     const { confId } = event;
     if (event.type === "invitation-cancelled" || event.type === "session-terminated")
       this.#silence(confId, event.reason);
@@ -667,6 +699,7 @@ export class SbeClient extends Emitter {
     this.rejoinable = null;
     this.#rest.token = null;
     this.#invitations.clear();
+    this.#ownKnock.forget();
     forget();
     this.emit("invitations", []);
     this.emit("channel", "offline");

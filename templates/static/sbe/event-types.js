@@ -4,6 +4,7 @@
  *
  * @typedef {import("./types.js").Conference} Conference
  * @typedef {import("./types.js").Description} Description
+ * @typedef {import("./types.js").Knock} Knock
  * @typedef {import("./types.js").Origin} Origin
  * @typedef {import("./types.js").Participant} Participant
  * @typedef {import("./types.js").SentMedia} SentMedia
@@ -155,12 +156,53 @@
  * @property {Participant} participant The participant when the event was written.
  * @property {"hung-up" | "declined" | "no-answer" | "removed" | "media-lost" | "session-expired" | "conference-ended" | "ended-by-support"} reason Why the participant left.
  *
+ * @typedef {object} HostChanged Another participant has become the host. Everyone in the conference gets this event, except the earlier host.
+ * @property {"host-changed"} type
+ * @property {string} confId
+ * @property {number} seq
+ * @property {string} at
+ * @property {Participant} participant The participant when the event was written.
+ * @property {Origin} from The earlier host.
+ *
  * @typedef {object} MoveExpired The participant armed a move but did not begin it in time. Only that participant gets this event.
  * @property {"move-expired"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
+ *
+ * @typedef {object} LockChanged The host has locked or unlocked the open conference. Everyone in it gets this event, except the host.
+ * @property {"lock-changed"} type
+ * @property {string} confId
+ * @property {number} seq
+ * @property {string} at
+ * @property {boolean} locked Whether it is locked now.
+ *
+ * @typedef {object} KnockReceived A session asks to be admitted to the locked conference.
+ * @property {"knock"} type
+ * @property {string} confId
+ * @property {number} seq
+ * @property {string} at
+ * @property {Knock} knock The session that knocks.
+ * @property {string} expiresAt When the knock expires, if the host does not answer.
+ *
+ * @typedef {object} KnockWithdrawn A knock no longer waits for an answer. Only the host gets this event.
+ * @property {"knock-withdrawn"} type
+ * @property {string} confId
+ * @property {number} seq
+ * @property {string} at
+ * @property {string} knockId The knock.
+ * @property {"withdrawn" | "expired" | "entered"} reason `entered` if the session has joined without an answer, because it was invited.
+ *
+ * @typedef {object} KnockAnswered The knock was answered, or ended without an answer. Only the session that knocked gets this event.
+ * @property {"knock-answered"} type
+ * @property {string} confId
+ * @property {number} seq
+ * @property {string} at
+ * @property {string} knockId The knock.
+ * @property {boolean} admitted Whether the session may join.
+ * @property {string} [expiresAt] Only if admitted: until when the session may join.
+ * @property {"denied" | "expired" | "conference-ended"} [reason] Only if not admitted: why.
  *
  * @typedef {object} SessionTerminated The conference has ended. Everyone in it gets this event, except the participant that ended the conference.
  * @property {"session-terminated"} type
@@ -185,7 +227,7 @@
  * @property {"gap"} type
  * @property {number} oldest The `seq` of the next event.
  *
- * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantAway | ParticipantLeft | MoveExpired | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
+ * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantAway | ParticipantLeft | HostChanged | MoveExpired | LockChanged | KnockReceived | KnockWithdrawn | KnockAnswered | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
  */
 
 export {};

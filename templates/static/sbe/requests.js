@@ -1,6 +1,7 @@
 /**
  * @typedef {import("./types.js").Conference} Conference
  * @typedef {import("./types.js").Participant} Participant
+ * @typedef {import("./types.js").Knock} Knock
  * @typedef {import("./rest.js").Rest} Rest
  *
  * @typedef {{outcome?: string, moveRefused?: string, ringsUntil?: string}} Leaving the enabler's response to a request
@@ -60,6 +61,35 @@ export class ConferenceRequests {
   /** @param {string} participant its ID */
   async remove(participant) {
     await this.#rest.send({ method: "DELETE", url: `${this.#url}/participants/${participant}` });
+  }
+
+  /** @param {string} participant its ID */
+  async makeHost(participant) {
+    await this.#rest.send({
+      method: "PUT",
+      url: `${this.#url}/participants/${participant}/role`,
+      body: { role: "host" },
+    });
+  }
+
+  /** @param {string} participant its ID @param {{stars: number, comment?: string}} rating */
+  async rate(participant, rating) {
+    await this.#rest.send({ method: "PUT", url: `${this.#url}/participants/${participant}/rating`, body: rating });
+  }
+
+  /** @param {boolean} locked */
+  async lock(locked) {
+    await this.#rest.send({ method: "PUT", url: `${this.#url}/lock`, body: { locked } });
+  }
+
+  /** Read the knocks that wait for the host. @returns {Promise<{knock: Knock, expiresAt: string}[]>} */
+  async knocks() {
+    return (await this.#rest.send({ method: "GET", url: `${this.#url}/knocks` })).body.knocks;
+  }
+
+  /** @param {string} knock its ID @param {boolean} admit */
+  async answerKnock(knock, admit) {
+    await this.#rest.send({ method: "PUT", url: `${this.#url}/knocks/${knock}`, body: { admit } });
   }
 
   get #url() {

@@ -143,6 +143,25 @@ export class Roster extends Emitter {
     if (participant.sessionId === this.#sessionId) this.#myId = participant.id;
   }
 
+  /**
+   * Store that the role of the host has passed from one participant to another.
+   *
+   * @param {string} from the ID of the earlier host
+   * @param {string} to the ID of the new host
+   */
+  learnHost(from, to) {
+    const { conference } = this;
+    if (!conference) return;
+    const role = (/** @type {Participant} */ { id, role }) => (id === to ? "host" : id === from ? "guest" : role);
+    const participants = conference.participants.map((each) => ({ ...each, role: role(each) }));
+    this.conference = { ...conference, participants };
+  }
+
+  /** Store whether the conference is locked. @param {boolean} locked */
+  learnLock(locked) {
+    if (this.conference) this.conference = { ...this.conference, locked };
+  }
+
   /** Only the answer to an invitation says how many devices ring. @param {Participant} participant */
   #noteReachable({ id, reachable }) {
     if (reachable === 0) this.#unreachable.add(id);

@@ -19,6 +19,8 @@ import { Refusal } from "./errors.js";
 export class Sending extends Emitter {
   /** Whether this side wants a video section. It may want one without a camera. */
   video = false;
+  /** Whether the camera was switched before the call opened, when nothing could be offered. */
+  #switched = false;
   #media;
   #negotiator;
   #situation;
@@ -54,6 +56,11 @@ export class Sending extends Emitter {
   async addVideo() {
     await this.#media.openCamera();
     await this.#unmuteVideo();
+    if (!this.#situation.isOpen) {
+      this.video = true;
+      this.#switched = true;
+      return "accepted";
+    }
     if (this.#maySend("camera") || this.#situation.isOnHold) return "accepted";
     const { video } = this;
     this.video = true;
@@ -66,10 +73,20 @@ export class Sending extends Emitter {
     );
   }
 
+  /** The call has opened: offer the camera as it is now, if it was switched before. */
+  catchUp() {
+    if (!this.#switched) return;
+    this.#switched = false;
+    this.#negotiator.confirm();
+  }
+
   /** @returns {Promise<void>} */
   async stopVideo() {
     this.#media.close("camera");
-    if (this.#situation.isOnHold || !this.#maySend("camera")) return;
+    if (!this.#situation.isOpen) this.#switched = true;
+    if (!this.#situation.isOpen || this.#situation.isOnHold) return;
+    // A pending offer may still allow the camera.
+    if (!this.#maySend("camera") && !this.#negotiator.pending) return;
     try {
       await this.#negotiator.modify();
     } catch (error) {

@@ -55,6 +55,7 @@
  * @property {string} id
  * @property {"peer" | "focus"} topology
  * @property {string} access
+ * @property {boolean} [locked] whether the host has locked an open conference
  * @property {string} name
  * @property {"invitation-sent" | "session-open" | "session-terminated"} state
  * @property {string} createdAt
@@ -64,6 +65,8 @@
  * @property {WireModification[]} pendingModifications
  *
  * @typedef {{participant: string, username: string | null}} Origin
+ *
+ * @typedef {{id: string, username: string, device: string}} Knock a session that asks to be admitted
  *
  * @typedef {object} Trace one line of the timeline: a request with its answer, an event, or a change of the channel
  * @property {"request" | "event" | "channel"} sort

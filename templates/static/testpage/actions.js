@@ -1,6 +1,7 @@
 import { CallOver, Refusal, SbeError } from "../sbe/sbe-client.js";
 import { openMedia } from "./media-access.js";
 import { preferences } from "./preferences.js";
+import { guessDevice } from "./registration.js";
 import { nameOf } from "./stage.js";
 import { toast } from "./toasts.js";
 import { errorWords } from "./words.js";
@@ -64,7 +65,7 @@ export class Actions {
 
   /** Show an error, unless the call is over: after hanging up, no error matters. @param {unknown} error */
   complain(error) {
-    if (!(error instanceof CallOver)) toast(errorWords(error), { bad: true });
+    if (!(error instanceof CallOver)) toast(errorWords(error), { bad: true, kind: kindOf(error) });
   }
 
   /** The call that has not ended. @throws {SbeError} without one */
@@ -100,6 +101,8 @@ export class Actions {
   async startAgain() {
     const call = this.client.currentCall;
     if (call === null) return;
+    // A guest sees the preview again.
+    if (this.link.isGuest) return this.client.dismiss();
     await this.start(call.addresses.length > 0 ? call.addresses : [nameOf(call)], {
       video: this.#withCamera,
       topology: call.topology,
@@ -111,18 +114,42 @@ export class Actions {
       await this.#orNoCall(() => this.client.startConference({ access: "open" }));
   }
 
-  /** @param {{camera: boolean}} options */
-  async joinLinked({ camera }) {
-    const { confId } = this.link;
-    if (confId === null || !(await openMedia(this.client.media, { camera }))) return;
+  /**
+   * Join the conference of the link with the devices that are open now. If it is locked, ask the host to be let in.
+   *
+   * @param {string | null} guest the name of a guest; null for a registered user
+   */
+  async joinLinked(guest) {
+    const { client, link } = this;
+    const { confId } = link;
+    if (confId === null) return;
+    if (guest !== null) await this.#registerGuest(link.guestNamed(guest));
+    if (client.rejoinable) return client.rejoin();
     try {
-      await this.#orNoCall(() => this.client.join(confId));
+      await this.#orNoCall(() => client.join(confId));
       this.link.forget();
     } catch (error) {
+      // The host has locked the conference. Ask to be let in.
+      if (error instanceof Refusal && error.code === "locked") return client.knock(confId);
       // The conference has ended, or never existed, so another attempt would fail too.
       if (error instanceof Refusal && error.status === 404) this.link.forget();
       throw error;
     }
+  }
+
+  /** @param {string} username */
+  async #registerGuest(username) {
+    const { client } = this;
+    if (client.session?.username === username) return;
+    if (client.session !== null) await client.unregister();
+    await client.register({ username, device: guessDevice() });
+  }
+
+  /** Leave the conference, which goes on with another host. @param {string} successor the participant ID of that host */
+  async leave(successor) {
+    const { call } = this;
+    await call.makeHost(successor);
+    await call.leave();
   }
 
   /** @param {() => Promise<void>} action */
@@ -174,4 +201,10 @@ export class Actions {
     media.close(name);
     await (name === "camera" ? media.openCamera() : media.openMicrophone());
   }
+}
+
+/** Errors of one kind share a toast. @param {unknown} error */
+function kindOf(error) {
+  if (error instanceof Refusal) return error.code;
+  return error instanceof SbeError ? error.name : undefined;
 }

@@ -5,10 +5,13 @@ import { connectControls } from "./controls.js";
 import { byId } from "./dom.js";
 import { InviteDialog } from "./invite-dialog.js";
 import { JoinLink } from "./join-link.js";
+import { LeaveDialog, canGoOn } from "./leave-dialog.js";
 import { MissedCalls } from "./missed-calls.js";
 import { ModificationDialog } from "./modification-dialog.js";
 import { MoveDialog } from "./move-dialog.js";
 import { People } from "./people.js";
+import { Presenting } from "./presenting.js";
+import { Preview } from "./preview.js";
 import { QualityChart } from "./quality.js";
 import { Registration } from "./registration.js";
 import { RingDialog } from "./ring.js";
@@ -27,7 +30,8 @@ import { noticeWords } from "./words.js";
 
 const { enablerUrl = location.origin, devServerUrl = "/dev" } = document.body.dataset;
 const client = new SbeClient({ devServer: new URL(devServerUrl, location.href).href, enabler: enablerUrl });
-const link = new JoinLink();
+const link = new JoinLink(client.remembered?.username ?? null);
+document.body.toggleAttribute("data-guest", link.isGuest);
 const actions = new Actions(client, link, { onStart: () => people.clear(), onDone: draw });
 const registration = new Registration(client, (error) => actions.complain(error));
 const view = new View(client, link, () => void Promise.all([lookAround(), missed.look()]));
@@ -38,11 +42,25 @@ const chat = new ChatDrawer({
   onUnseen: (name) => announce(`${name} wrote in the chat`),
 });
 const menu = new TileMenu((deed, { participant }) => actions.manage(deed, participant));
-const stage = new Stage(client, menu);
+const stage = new Stage(client, menu, link);
+const presenting = new Presenting(client);
+const preview = new Preview(client, link, {
+  onJoin: (guest) => actions.joinLinked(guest).finally(draw),
+  onTrouble: (error) => actions.complain(error),
+  onBack: () => {
+    link.forget();
+    draw();
+  },
+});
+const leaveDialog = new LeaveDialog({
+  onLeave: (successor) => void actions.attempt(() => actions.leave(successor)),
+  onEnd: () => actions.begin((call) => call.hangUp()),
+});
 const quality = new QualityChart((reading) => stage.onQuality(reading));
 const invite = new InviteDialog(client, {
   onInvite: (to) => actions.attempt(() => actions.call.inviteMore(to)),
   onCopy: (text) => actions.copy(text),
+  isGuest: link.isGuest,
 });
 const people = new People((to, options) => void actions.attempt(() => actions.start(to, options)));
 const missed = new MissedCalls(client, (to) => void actions.attempt(() => actions.start(to, { video: false })));
@@ -65,6 +83,11 @@ new Settings(client, {
 });
 connectControls(client, actions, {
   onMove: () => moveDialog.open(),
+  onHangUp: () => {
+    const call = client.currentCall;
+    if (call && canGoOn(call)) leaveDialog.open();
+    else actions.begin((call) => call.hangUp());
+  },
   onQuality: () => timeline.toggle(true),
   onPressed: draw,
 });
@@ -94,6 +117,8 @@ function draw() {
   const { inCall } = actions;
   view.drawHead(loaded);
   stage.draw();
+  presenting.draw(call);
+  leaveDialog.draw(inCall ? call : null);
   chat.draw(call);
   invite.draw(call);
   if (!inCall) menu.close();
@@ -101,6 +126,7 @@ function draw() {
   modificationDialog.show(call);
   moveDialog.show(inCall);
   ring.show(client.invitations, inCall);
+  preview.draw(document.body.dataset.view === "preview");
   view.drawFoot();
 }
 
@@ -121,7 +147,7 @@ async function lookAround() {
 
 client.on("session", () => {
   draw();
-  void missed.look();
+  if (!link.isGuest) void missed.look();
   drawChannel();
 });
 client.on("channel", drawChannel);
@@ -131,7 +157,7 @@ client.on("invitations", draw);
 client.on("chat", draw);
 client.on("trace", (trace) => timeline.add(trace));
 client.on("notice", (notice) => {
-  if (notice.code === "invitation-cancelled") void missed.look();
+  if (notice.code === "invitation-cancelled" && !link.isGuest) void missed.look();
   const words = noticeWords(notice, client.currentCall ? nameOf(client.currentCall) : "The other side");
   if (words) toast(words.text, words);
 });

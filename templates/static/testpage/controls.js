@@ -14,19 +14,23 @@ const KEYS = new Map(
     s: "btn-screen",
     h: "btn-hold",
     c: "btn-chat",
-    e: "btn-hangup",
     t: "btn-timeline",
   }),
 );
+// No key ends a call: one slip of a finger would end it for all.
 
 /**
  * Connect the buttons and keys of the page with their actions.
  *
  * @param {SbeClient} client
  * @param {Actions} actions
- * @param {{onMove: () => void, onQuality: () => void, onPressed: () => void}} page `onPressed` runs after every press
+ * @param {object} page
+ * @param {() => void} page.onMove
+ * @param {() => void} page.onHangUp
+ * @param {() => void} page.onQuality
+ * @param {() => void} page.onPressed runs after every press
  */
-export function connectControls(client, actions, { onMove, onQuality, onPressed }) {
+export function connectControls(client, actions, { onMove, onHangUp, onQuality, onPressed }) {
   const { media } = client;
   const buttons = {
     "btn-mic": () => actions.begin((call) => call.mute({ audio: !media.muted })),
@@ -34,15 +38,14 @@ export function connectControls(client, actions, { onMove, onQuality, onPressed 
     "btn-screen": () => actions.begin((call) => (media.screen ? call.stopScreen() : call.shareScreen())),
     "btn-hold": () => actions.begin((call) => (call.state === "on-hold" ? call.resume() : call.hold())),
     "btn-move": onMove,
-    "btn-hangup": () => actions.begin((call) => call.hangUp()),
+    "btn-hangup": onHangUp,
+    "presenting-stop": () => actions.begin((call) => call.stopScreen()),
     "overlay-resume": () => actions.begin((call) => call.resume()),
     "mod-cancel": () => actions.begin((call) => call.cancel()),
     "moved-done": () => client.dismiss(),
     "ended-done": () => client.dismiss(),
     "ended-again": () => actions.attempt(() => actions.startAgain()),
     "open-start": () => actions.attempt(() => actions.startOpenConference()),
-    "join-video": () => actions.attempt(() => actions.joinLinked({ camera: true })),
-    "join-audio": () => actions.attempt(() => actions.joinLinked({ camera: false })),
     "lonely-copy": () => actions.copy(linkTo(client.currentCall)),
     "rejoin-join": () => actions.attempt(() => actions.rejoin()),
     "rejoin-leave": () => actions.attempt(() => client.leave()),

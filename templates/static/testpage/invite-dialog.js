@@ -20,9 +20,11 @@ export class InviteDialog {
    * @param {object} actions
    * @param {(to: string) => Promise<void>} actions.onInvite
    * @param {(link: string) => void} actions.onCopy
+   * @param {boolean} actions.isGuest a guest may pass on the link, but does not see who is registered
    */
-  constructor(client, { onInvite, onCopy }) {
+  constructor(client, { onInvite, onCopy, isGuest }) {
     this.client = client;
+    this.isGuest = isGuest;
     this.onInvite = onInvite;
     byId("btn-invite").addEventListener("click", () => this.open());
     byId("invite-close").addEventListener("click", () => this.#dialog.close());
@@ -52,7 +54,7 @@ export class InviteDialog {
 
   /** Update the list of those who are registered. The page calls it every few seconds. */
   async look() {
-    if (!this.#dialog.open) return;
+    if (!this.#dialog.open || this.isGuest) return;
     try {
       const { session } = this.client;
       const people = await this.client.people();
@@ -67,14 +69,14 @@ export class InviteDialog {
 
   #draw() {
     const call = this.client.currentCall;
-    const isHost = call?.me?.role === "host";
+    const invites = call?.me?.role === "host" && !this.isGuest;
     const open = call?.conference?.access === "open";
     byId("invite-link-part").hidden = !open;
     /** @type {HTMLInputElement} */ (byId("invite-link")).value = open ? linkTo(call) : "";
     const present = new Set(call?.others.map(({ username }) => username));
-    const names = isHost ? this.#names.filter((name) => !present.has(name)) : [];
-    byId("invite-form").hidden = !isHost;
-    byId("invite-none").hidden = !isHost || names.length > 0;
+    const names = invites ? this.#names.filter((name) => !present.has(name)) : [];
+    byId("invite-form").hidden = !invites;
+    byId("invite-none").hidden = !invites || names.length > 0;
     this.#rows = new Map(names.map((name) => [name, this.#rows.get(name) ?? this.#row(name)]));
     showChildren(byId("invite-list"), [...this.#rows.values()]);
   }
@@ -101,7 +103,7 @@ export class InviteDialog {
 }
 
 /**
- * Return the address at which anyone who is registered can join an open conference.
+ * Return the address at which anyone can join an open conference.
  *
  * @param {Call | null} call
  */

@@ -106,7 +106,8 @@ function showError(place, text) {
   place.hidden = text === undefined;
 }
 
-function guessDevice() {
+/** Return a name for this device. */
+export function guessDevice() {
   if (/iPad|Tablet/.test(navigator.userAgent)) return "tablet";
   return /Mobi|Android|iPhone/.test(navigator.userAgent) ? "phone" : "computer";
 }

@@ -1,5 +1,6 @@
 import { byId, initials, setIcon, setText, showTracks } from "./dom.js";
 import { linkTo } from "./invite-dialog.js";
+import { canGoOn } from "./leave-dialog.js";
 import { preferences } from "./preferences.js";
 import { Tiles } from "./tiles.js";
 import { bitrateWords, durationWords, endedWords, perceives, ringingWords, secondsUntil } from "./words.js";
@@ -28,9 +29,11 @@ export class Stage {
   /**
    * @param {SbeClient} client
    * @param {import("./tile-menu.js").TileMenu} menu
+   * @param {import("./join-link.js").JoinLink} link
    */
-  constructor(client, menu) {
+  constructor(client, menu, link) {
     this.client = client;
+    this.link = link;
     this.tiles = new Tiles(client, (target, button) => menu.open(target, button));
   }
 
@@ -75,7 +78,6 @@ export class Stage {
 
   /** @param {Call} call */
   #drawVideo(call) {
-    const { media } = this.client;
     // Tracks that arrive through a focus are shown in tiles.
     const { audio, camera, screen } = call.hasFocus ? NOTHING : call.remote;
     showTracks(this.#remote, [screen ?? camera, audio]);
@@ -85,11 +87,7 @@ export class Stage {
     this.#stage.dataset.picture = picture;
     this.#inset.hidden = !screen || !camera;
 
-    const shownLocal = media.screen ?? media.camera;
-    showTracks(this.#local, [shownLocal]);
-    byId("self").hidden = shownLocal === null || this.tiles.holdsSelf;
-    byId("self").dataset.source = media.screen ? "screen" : "camera";
-    setText(byId("self-label"), media.screen ? "Your screen" : media.paused ? "Paused" : "You");
+    this.#drawSelf(call);
 
     const name = nameOf(call);
     byId("placeholder").hidden = picture !== "none" || call.hasFocus;
@@ -105,6 +103,21 @@ export class Stage {
     setText(byId("tag-username"), name);
   }
 
+  /** Draw this side's own small tile: the camera's picture, or an avatar. @param {Call} call */
+  #drawSelf(call) {
+    const { media, session } = this.client;
+    const { camera } = media;
+    const silent = media.muted || media.microphone === null;
+    showTracks(this.#local, [camera]);
+    this.#local.hidden = camera === null;
+    byId("self").hidden = this.tiles.holdsSelf || !["calling", "open", "on-hold", "held"].includes(call.state);
+    byId("self-avatar").hidden = camera !== null;
+    setText(byId("self-avatar"), initials(session?.username ?? "You"));
+    byId("self-mic-off").toggleAttribute("hidden", !silent);
+    setText(byId("self-label"), media.paused ? "Paused" : "You");
+    setText(byId("self-state"), silent ? ", microphone off" : "");
+  }
+
   /** While this side is alone in an open conference, show how others can join. @param {Call} call */
   #drawLonely(call) {
     const open = call.conference?.access === "open";
@@ -112,7 +125,7 @@ export class Stage {
     byId("lonely").hidden = !alone;
     if (!alone) return;
     setText(byId("lonely-title"), call.confId ? "Nobody else is here yet" : "Starting…");
-    setText(byId("lonely-text"), open ? "Anyone who is registered here can join with this link:" : "");
+    setText(byId("lonely-text"), open ? "Anyone can join with this link:" : "");
     byId("lonely-link-row").hidden = !open;
     if (open) /** @type {HTMLInputElement} */ (byId("lonely-link")).value = linkTo(call);
   }
@@ -178,14 +191,24 @@ export class Stage {
     byId("ended-overlay").hidden = state !== "ended";
     if (state === "ended") {
       const lasted = call.openedAt && this.#endedAfter(call);
-      setText(byId("ended-title"), call.openedAt ? "Call ended" : "No call");
+      const left = this.link.isGuest && call.endReason === "here";
+      setText(byId("ended-title"), left ? "You left the conference" : call.openedAt ? "Call ended" : "No call");
       const words = endedWords(call.endReason, endedBy(call), {
         wasOpen: call.openedAt !== null,
         together: wasTogether(call),
+        byHost: call.endedBy?.role !== "guest",
       });
-      setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : ""].filter(Boolean).join(" "));
-      byId("ended-again").hidden =
-        (call.addresses.length === 0 && (call.hasFocus || call.other === null)) || this.client.session === null;
+      // A guest has no lobby to return to. The guest may join again, unless the conference is over.
+      const { isGuest } = this.link;
+      const over = OVER.includes(call.endReason);
+      const close = isGuest ? "You can close this page." : "";
+      setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : "", close].filter(Boolean).join(" "));
+      setText(byId("ended-again"), isGuest ? "Join again" : "Call again");
+      byId("ended-again").classList.toggle("quiet", !isGuest);
+      byId("ended-done").hidden = isGuest;
+      byId("ended-again").hidden = isGuest
+        ? over
+        : (call.addresses.length === 0 && (call.hasFocus || call.other === null)) || this.client.session === null;
     }
   }
 
@@ -239,7 +262,7 @@ export class Stage {
       word: "Mic",
       does: media.microphone === null ? "No mic" : micOff ? "Unmute mic" : "Mute mic",
       on: !micOff,
-      look: open && micOff ? "off" : "",
+      look: (open || state === "calling") && micOff ? "off" : "",
       enabled: (open || state === "calling") && media.microphone !== null,
       key: "M",
     });
@@ -248,9 +271,9 @@ export class Stage {
       word: "Video",
       does: cameraOn ? "Stop video" : "Start video",
       on: cameraOn,
-      look: open && !cameraOn ? "off" : "",
-      // The user can turn the camera off at any time.
-      enabled: changeable || (open && cameraOn && !onHold),
+      look: (open || state === "calling") && !cameraOn ? "off" : "",
+      // The user can turn the camera off at any time, and also on before the call opens.
+      enabled: changeable || (open && cameraOn && !onHold) || state === "calling",
       key: "V",
     });
     control("btn-screen", {
@@ -287,13 +310,15 @@ export class Stage {
       word: ending,
       does: many
         ? ending === "End"
-          ? "End the conference for everyone"
+          ? canGoOn(call)
+            ? "End or leave the conference"
+            : "End the conference for everyone"
           : "Leave the conference"
         : `${ending} the call`,
       on: null,
       look: "danger",
       enabled: open || state === "calling" || state === "moving",
-      key: "E",
+      key: "",
     });
     byId("controls").hidden = state === "ended" || state === "moved";
   }
@@ -302,6 +327,8 @@ export class Stage {
 /** @type {import("../sbe/peer.js").RemoteMedia} */
 const NOTHING = { audio: null, camera: null, screen: null };
 const NAMED = 2;
+/** The reasons of an end after which the conference is over for everyone. */
+const OVER = ["hung-up", "ended-by-support"];
 
 /** @param {Call} call */
 export function nameOf(call) {
@@ -312,10 +339,9 @@ export function nameOf(call) {
   return call.other?.username || (call.addresses[0] ?? "").replace(/^tel:/, "") || "Open conference";
 }
 
-/** The name of the participant who ended the call. In a conference, that is the host. @param {Call} call */
+/** The name of the participant who ended the call. @param {Call} call */
 function endedBy(call) {
-  const host = call.conference?.participants.find(({ role }) => role === "host");
-  return wasTogether(call) && host && host.id !== call.me?.id ? host.username : nameOf(call);
+  return call.endedBy?.username || nameOf(call);
 }
 
 /** Whether there were more than two participants. @param {Call} call */

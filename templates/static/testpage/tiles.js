@@ -43,6 +43,8 @@ export class Tiles {
   #pinned = null;
   /** The keys of the screens that the user removed from the front. @type {Set<string>} */
   #sentBack = new Set();
+  /** The keys of the screens that came after the user pinned a tile. @type {Set<string>} */
+  #overPin = new Set();
   #laidOut = "";
   /** The keys of new tiles. A new tile has no earlier position from which it could glide. @type {Set<string>} */
   #arriving = new Set();
@@ -81,6 +83,7 @@ export class Tiles {
       tile.remove();
       this.#tiles.delete(key);
       this.#sentBack.delete(key);
+      this.#overPin.delete(key);
       if (this.#pinned === key) this.#pinned = null;
     }
     faces.forEach((face, index) => {
@@ -96,19 +99,31 @@ export class Tiles {
     for (const tile of this.#tiles.values()) await useSpeaker(tile);
   }
 
-  /** The key of the tile in front: the pinned one, or else the first screen. */
+  /**
+   * The key of the tile in front: the screen that came last. A pinned tile is in front of the screens that were there
+   * when the user pinned it, and returns to the front when a newer screen ends.
+   */
   get #front() {
-    if (this.#pinned !== null) return this.#pinned;
-    for (const [key, tile] of this.#tiles) if (tile.dataset.sort === "screen" && !this.#sentBack.has(key)) return key;
-    return null;
+    const screens = [...this.#tiles.keys()].filter((key) => this.#isScreen(key) && !this.#sentBack.has(key));
+    const newer = screens.filter((key) => this.#overPin.has(key));
+    return newer.at(-1) ?? this.#pinned ?? screens.at(-1) ?? null;
+  }
+
+  /** @param {string} key */
+  #isScreen(key) {
+    return this.#tiles.get(key)?.dataset.sort === "screen";
   }
 
   /** @param {string} key */
   #pin(key) {
-    const isFront = this.#front === key;
-    this.#pinned = isFront ? null : key;
-    if (isFront) this.#sentBack.add(key);
-    else this.#sentBack.delete(key);
+    if (this.#front === key) {
+      if (this.#pinned === key) this.#pinned = null;
+      this.#sentBack.add(key);
+    } else {
+      this.#pinned = key;
+      this.#sentBack.delete(key);
+      this.#overPin.clear();
+    }
     this.#layOut({ moves: true });
     this.#drawPins();
   }
@@ -166,6 +181,7 @@ export class Tiles {
     });
     this.#tiles.set(key, tile);
     this.#arriving.add(key);
+    if (sort === "screen") this.#overPin.add(key);
     void useSpeaker(tile);
     return tile;
   }

@@ -9,7 +9,7 @@ import { channelWords } from "./words.js";
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
  * @typedef {import("../sbe/call.js").Call} Call
  * @typedef {import("./join-link.js").JoinLink} JoinLink
- * @typedef {"loading" | "register" | "lobby" | "call"} ViewName
+ * @typedef {"loading" | "register" | "preview" | "lobby" | "call"} ViewName
  */
 
 // During an interruption shorter than this, only the dot changes, and no banner is shown.
@@ -41,6 +41,7 @@ export class View {
     document.body.dataset.view = view;
     document.body.toggleAttribute("data-registered", session !== null);
     byId("view-register").hidden = view !== "register";
+    byId("view-preview").hidden = view !== "preview";
     byId("view-lobby").hidden = view !== "lobby";
     byId("view-call").hidden = view !== "call";
     byId("channel-state").hidden = session === null;
@@ -48,13 +49,6 @@ export class View {
     setText(byId("identity-name"), session?.username ?? "");
     setText(byId("identity-device"), session?.device ?? "");
     this.#drawRejoin();
-    setText(
-      byId("register-lead"),
-      this.link.confId === null
-        ? "Register this browser as one of your devices. Then call anyone else who is here."
-        : "Register this browser, then join the conference that you have a link to.",
-    );
-    byId("join").hidden = this.link.confId === null || this.client.rejoinable !== null;
   }
 
   /** Finish a draw: update the tone and the title, and react to a change of the view. */
@@ -68,6 +62,7 @@ export class View {
   /** @returns {ViewName} */
   get #wanted() {
     if (this.client.currentCall) return "call";
+    if (this.link.isGuest || (this.link.confId !== null && this.client.rejoinable === null)) return "preview";
     return this.client.session ? "lobby" : "register";
   }
 

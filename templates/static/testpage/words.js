@@ -71,6 +71,55 @@ export function mediaWords({ device, reason }) {
 }
 
 /**
+ * Describe all devices that could not be opened, for one dialog.
+ *
+ * @param {MediaError[]} errors at most one each of the camera and the microphone
+ * @param {{camera: boolean}} wanted whether the camera was wanted
+ */
+export function deniedWords(errors, { camera }) {
+  const [first] = errors;
+  if (errors.length === 1)
+    return {
+      title: `The ${first.device} cannot be used`,
+      cause: mediaWords(first),
+      consequence: withoutWords(first.device, camera),
+      without: `Go on without ${first.device}`,
+    };
+  const alike = errors.every(({ reason }) => reason === first.reason);
+  return {
+    title: "Camera and microphone cannot be used",
+    cause: alike ? (DENIED[first.reason] ?? DENIED["failed"]) : errors.map(mediaWords).join(" "),
+    consequence: "You can go on without them: you see and hear the others, but they cannot see or hear you.",
+    without: "Go on without them",
+  };
+}
+
+/** @type {Record<string, string>} */
+const DENIED = {
+  refused: "This page may not use the camera and the microphone. Allow both beside the address bar, then try again.",
+  missing: "No camera and no microphone were found.",
+  busy: "The camera and the microphone are in use by another program.",
+  failed: "The camera and the microphone could not be started.",
+};
+
+/** @param {string} device @param {boolean} camera whether the camera was wanted, and works */
+function withoutWords(device, camera) {
+  if (device === "camera") return "You can go on without it: others hear you, and you see them.";
+  return camera ? "You can go on without it: others see you, and you hear them." : "You can go on and only listen.";
+}
+
+/** @param {string | null} state of the request to be let into a locked conference */
+export function knockWords(state) {
+  if (state === "denied") return "The host did not let you in.";
+  return state === "expired" ? "The host did not answer. You can ask again." : undefined;
+}
+
+/** @param {{paused: boolean}} state */
+export function presentingWords({ paused }) {
+  return paused ? "Your screen is hidden during the hold" : "You are presenting";
+}
+
+/**
  * Say how it stands with a participant who has not answered yet.
  *
  * @param {import("../sbe/call.js").Call} call
@@ -99,17 +148,22 @@ export function channelWords(state) {
 }
 
 /**
- * Say why a call ended. `wasOpen`: it had been answered. `together`: it had more than two participants.
+ * Say why a call ended. `wasOpen`: it had been answered. `together`: it had more than two participants. `byHost`: the
+ * host ended it, not the last but one who left.
  *
  * @param {string} reason
  * @param {string} name of the other side
- * @param {{wasOpen: boolean, together: boolean}} options
+ * @param {{wasOpen: boolean, together: boolean, byHost: boolean}} options
  */
-export function endedWords(reason, name, { wasOpen, together }) {
+export function endedWords(reason, name, { wasOpen, together, byHost }) {
   /** @type {Record<string, string>} */
   const words = {
     "here": wasOpen ? "" : "You hung up before the call was answered.",
-    "hung-up": together ? `${name} ended the conference.` : `${name} hung up.`,
+    "hung-up": !together
+      ? `${name} hung up.`
+      : byHost
+        ? `${name} ended the conference.`
+        : `${name} left. Nobody else is here.`,
     "ended-by-support": "The support desk ended the call.",
     // In a call that was open, these two reasons mean a failed move: no other device accepted the call.
     "declined": wasOpen ? `${name} declined on the other device.` : `${name} declined.`,

@@ -1,0 +1,66 @@
+const EVERY_MS = 100;
+const BARS = 5;
+// The loudness in decibels of full scale at which the first bar and all bars are lit.
+const QUIET_DB = -55;
+const LOUD_DB = -15;
+
+/** Shows how loud a microphone is, in a row of bars (`data-level` from 0 to 5). Without a microphone it is hidden. */
+export class LevelMeter {
+  #element;
+  /** @type {AudioContext | null} */
+  #context = null;
+  /** @type {MediaStreamTrack | null} */
+  #track = null;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #timer;
+
+  /** @param {HTMLElement} element */
+  constructor(element) {
+    this.#element = element;
+    // A browser refuses to start an AudioContext before the user has clicked or typed.
+    for (const gesture of ["pointerdown", "keydown"])
+      document.addEventListener(gesture, () => this.#start(), { capture: true });
+  }
+
+  /** @param {MediaStreamTrack | null} track of the microphone; null for none */
+  follow(track) {
+    if (track === this.#track) return;
+    this.#stop();
+    this.#track = track;
+    this.#start();
+  }
+
+  #start() {
+    if (this.#track === null || this.#context !== null || navigator.userActivation?.hasBeenActive === false) return;
+    const context = new AudioContext();
+    const analyser = context.createAnalyser();
+    context.createMediaStreamSource(new MediaStream([this.#track])).connect(analyser);
+    const samples = new Float32Array(analyser.fftSize);
+    this.#timer = setInterval(() => {
+      analyser.getFloatTimeDomainData(samples);
+      this.#show(levelOf(samples));
+    }, EVERY_MS);
+    this.#context = context;
+    this.#element.hidden = false;
+  }
+
+  #stop() {
+    clearInterval(this.#timer);
+    void this.#context?.close();
+    this.#context = null;
+    this.#element.hidden = true;
+    this.#show(0);
+  }
+
+  /** @param {number} level */
+  #show(level) {
+    this.#element.dataset.level = String(level);
+  }
+}
+
+/** @param {Float32Array} samples @returns {number} from 0 to 5 */
+function levelOf(samples) {
+  const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
+  const share = (10 * Math.log10(power + 1e-12) - QUIET_DB) / (LOUD_DB - QUIET_DB);
+  return Math.round(BARS * Math.min(1, Math.max(0, share)));
+}

@@ -1,0 +1,48 @@
+import { byId, setText, showTracks } from "./dom.js";
+import { toast } from "./toasts.js";
+import { presentingWords } from "./words.js";
+
+/**
+ * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
+ * @typedef {import("../sbe/call.js").Call} Call
+ */
+
+/** The bar with which a presenter sees and stops the own screen share, and the notice about another's new share. */
+export class Presenting {
+  #bar = byId("presenting");
+  #video = /** @type {HTMLVideoElement} */ (byId("presenting-video"));
+  /** @type {Call | null} */
+  #call = null;
+  /** The IDs of the other participants who share a screen. @type {Set<string>} */
+  #presenters = new Set();
+
+  /** @param {SbeClient} client */
+  constructor(client) {
+    this.client = client;
+  }
+
+  /** @param {Call | null} call */
+  draw(call) {
+    const { screen, paused } = this.client.media;
+    const shows = screen !== null && call !== null && ["open", "held", "on-hold"].includes(call.state);
+    this.#bar.hidden = !shows;
+    showTracks(this.#video, [shows ? screen : null]);
+    setText(byId("presenting-text"), presentingWords({ paused }));
+    this.#notice(call);
+  }
+
+  /** @param {Call | null} call */
+  #notice(call) {
+    if (call !== this.#call) this.#presenters.clear();
+    this.#call = call;
+    if (call?.state !== "open") return;
+    for (const { id, username, screen, state } of call.others) {
+      if (screen !== null && !this.#presenters.has(id)) {
+        this.#presenters.add(id);
+        toast(`${username || "Somebody"} is presenting.`, { kind: `presenting ${id}` });
+      }
+      // A screen that a hold interrupts is the same one afterwards.
+      if (screen === null && state === "accepted") this.#presenters.delete(id);
+    }
+  }
+}
