@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell .ci/python)
 VENV := .venv
 BIN := $(VENV)/bin
-WEB_SOURCES := "templates/static/**/*.{js,css}" "tests/client/**/*.js" "tests/support/**/*.mjs"
+WEB_SOURCES := "templates/static/**/*.{js,css}" "tests/client/**/*.js" "tests/support/**/*.mjs" "clients/npm/*.{js,ts,json}"
 SOURCES := manage.py sbe_enabler conferences events media tests benchmarks clients/python
 
 # `make test` runs a sample of these tests. `make test-deep` runs them at full length, and the tests that are marked `deep`.
@@ -18,7 +18,7 @@ FLOODS := tests/media/focus/test_floods.py
 # Checks load the settings, but use none of their secrets.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web client-python fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-neighbour bench-prune bench-thin outage soak diagram reference lock clean
+.PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web client client-npm client-python fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-neighbour bench-prune bench-thin outage soak diagram reference lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -88,6 +88,12 @@ check-web: node_modules/.installed
 	node_modules/.bin/prettier --check $(WEB_SOURCES)
 	node_modules/.bin/tsc -p tsconfig.json
 	node_modules/.bin/tsc -p tests/client
+	node clients/npm/build.js --size
+
+client: client-npm client-python ## build the client packages for npm and for Python into dist/
+
+client-npm: node_modules/.installed
+	node clients/npm/build.js
 
 client-python: $(VENV)/.runtime ## build the wheel of the Python client into dist/
 	@mkdir -p dist
@@ -147,7 +153,7 @@ lock: ## pin the newest versions that pyproject.toml allows
 	.ci/lock $(PYTHON)
 
 clean: ## remove everything that can be rebuilt (never var/, which contains your data)
-	rm -rf $(VENV) media/forward/_fastpath-* node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) media/forward/_fastpath-* node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist
 
 $(VENV)/.runtime: requirements.lock
 	@.ci/install $(PYTHON) $(VENV) requirements.lock

@@ -127,7 +127,7 @@ class Door {
 
   constructor() {
     const rest = { send: (/** @type {any} */ request) => this.#send(request) };
-    this.own = new OwnKnock({ rest, conferencesUrl: "", onChange: (state) => this.states.push(state) });
+    this.own = new OwnKnock({ rest, conferencesUrl: () => "", onChange: (state) => this.states.push(state) });
   }
 
   /** @param {{method: string, url: string}} request */

@@ -442,7 +442,7 @@ async def test_nothing_is_done_twice_if_responses_are_lost(visit: Visit) -> None
 
 async def test_the_example_of_the_documentation_runs_as_written(visit: Visit) -> None:
     text = (ROOT / "docs/sbe-client.md").read_text()
-    (example,) = re.findall(r"^```html\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    example, _element = re.findall(r"^```html\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
     async def before(page: Page) -> None:
         await page.route("**/example", lambda route: route.fulfill(body=example, content_type="text/html"))

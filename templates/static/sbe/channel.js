@@ -1,8 +1,10 @@
+import { retryAfterOf } from "./rest.js";
 import { backOff, sleep } from "./waiting.js";
 
 /**
  * @typedef {import("./event-types.js").SessionEvent} SessionEvent
  * @typedef {import("./types.js").Trace} Trace
+ * @typedef {import("./origin.js").OriginCheck} OriginCheck
  * @typedef {"connecting" | "websocket" | "sse" | "poll" | "offline" | "replaced"} ChannelState
  *
  * How a connection ended:
@@ -27,10 +29,13 @@ const UPGRADE_MIN_MS = 5_000;
 const UPGRADE_MAX_MS = 300_000;
 // A connection that lasted for less than this time counts as one that did not work.
 const WORKED_MS = 5_000;
-const FINAL_CLOSE_CODES = new Set([4401, 4403, 4404]);
+// The status of a refusal is the same over HTTP. Over a WebSocket, 4000 is added to it.
+const CLOSE_CODES = 4000;
 const FINAL_STATUSES = new Set([401, 403, 404]);
-const REPLACED_CLOSE_CODE = 4409;
-const REPLACED_STATUS = 409;
+const FORBIDDEN = 403;
+const REPLACED = 409;
+// A server that does not want to be asked for some time is obeyed, but not for longer than this.
+const LONGEST_RETRY_AFTER_MS = 60_000;
 // The transports to try, in this order, while attempts fail. The WebSocket is also tried between `sse` and `poll`,
 // because the server may have been down only for a moment.
 const LADDER = /** @type {const} */ (["websocket", "websocket", "websocket", "sse", "websocket", "poll"]);
@@ -53,6 +58,10 @@ export class EventChannel {
    */
   #upgradeAt = /** @type {number | null} */ (null);
   #seenJumpAt = -1;
+  /** How long the server asked to wait before the next attempt. */
+  #retryAfterMs = 0;
+  /** The status with which the server refused the session permanently. */
+  #refusal = 0;
   /** @type {ChannelState} */
   #state = "connecting";
   /** @type {AbortController | null} */
@@ -68,10 +77,12 @@ export class EventChannel {
    * @param {(event: SessionEvent) => void} options.deliver
    * @param {() => number} options.backlog the number of delivered events that still wait to be handled
    * @param {(state: ChannelState) => void} options.onState
-   * @param {() => void} options.onRefused the session has ended or belongs to someone else; the channel has stopped
+   * @param {(status: number) => void} options.onRefused the session has ended (401, 404), or the server does not allow
+   *   this page (403); the channel has stopped
    * @param {(trace: Trace) => void} options.trace
+   * @param {OriginCheck} options.origins
    */
-  constructor({ urls, token, cursor, deliver, backlog, onState, onRefused, trace }) {
+  constructor({ urls, token, cursor, deliver, backlog, onState, onRefused, trace, origins }) {
     this.cursor = cursor;
     this.urls = urls;
     this.token = token;
@@ -80,6 +91,7 @@ export class EventChannel {
     this.onState = onState;
     this.onRefused = onRefused;
     this.trace = trace;
+    this.origins = origins;
   }
 
   get state() {
@@ -96,7 +108,7 @@ export class EventChannel {
         let ending = await this.#connectOnce();
         while (ending === "upgrade" && !this.#stop.signal.aborted) ending = await this.#upgrade();
         if (this.#stop.signal.aborted) return;
-        if (ending === "refused") return this.onRefused();
+        if (ending === "refused") return this.onRefused(this.#refusal);
         if (ending === "replaced") await this.#standBy();
         else await this.#pause(ending, performance.now() - startedAt);
       }
@@ -151,7 +163,9 @@ export class EventChannel {
     this.#failures = ending === "closed" && lastedMs > WORKED_MS ? 0 : this.#failures + 1;
     this.#enter("offline");
     this.#nap = new AbortController();
-    await sleep(backOff(this.#failures), AbortSignal.any([this.#nap.signal, this.#stop.signal]));
+    const wait = this.#retryAfterMs + backOff(this.#failures);
+    this.#retryAfterMs = 0;
+    await sleep(wait, AbortSignal.any([this.#nap.signal, this.#stop.signal]));
     // A new connection brings more events, so first handle some of the waiting ones.
     while (this.backlog() > BACKLOG_LIMIT / 2 && !this.#stop.signal.aborted) await sleep(50, this.#stop.signal);
   }
@@ -251,9 +265,11 @@ export class EventChannel {
         if (!this.#accept(event)) finish("closed");
       };
       socket.onclose = ({ code }) => {
-        if (FINAL_CLOSE_CODES.has(code)) return finish("refused");
-        if (code === REPLACED_CLOSE_CODE) return finish("replaced");
-        abandon();
+        const status = code - CLOSE_CODES;
+        if (status === FORBIDDEN) this.origins.refused(socket.url);
+        if (status === REPLACED) finish("replaced");
+        else if (this.#isFinal(status)) finish("refused");
+        else abandon();
       };
     });
   }
@@ -263,7 +279,7 @@ export class EventChannel {
     const connection = this.#deadline();
     try {
       const response = await this.#get(`after=${this.cursor}`, "text/event-stream", connection.signal);
-      if (FINAL_STATUSES.has(response.status)) return "refused";
+      if (this.#isFinal(response.status)) return "refused";
       if (!response.ok || response.body === null) return "failed";
       this.#fallBackTo("sse");
       connection.heard(SILENCE_MS);
@@ -294,8 +310,8 @@ export class EventChannel {
         // The first poll does not wait, so that the page knows at once that this transport works.
         const wait = this.#state === "poll" ? Math.min(POLL_WAIT_S, this.#secondsToUpgrade()) : 0;
         const response = await this.#get(`after=${this.cursor}&wait=${wait}`, "application/json", connection.signal);
-        if (response.status === REPLACED_STATUS) return "replaced";
-        if (FINAL_STATUSES.has(response.status)) return "refused";
+        if (response.status === REPLACED) return "replaced";
+        if (this.#isFinal(response.status)) return "refused";
         if (!response.ok) return "failed";
         this.#fallBackTo("poll");
         /** @type {{events: SessionEvent[]}} */
@@ -308,6 +324,13 @@ export class EventChannel {
       }
     } while (!this.#upgradeIsDue());
     return "upgrade";
+  }
+
+  /** @param {number} status */
+  #isFinal(status) {
+    if (!FINAL_STATUSES.has(status)) return false;
+    this.#refusal = status;
+    return true;
   }
 
   /** @param {"sse" | "poll"} transport */
@@ -329,13 +352,21 @@ export class EventChannel {
    * @param {string} accept
    * @param {AbortSignal} signal
    */
-  #get(query, accept, signal) {
-    return fetch(`${this.urls.http}?${query}`, {
-      headers: { Accept: accept, Authorization: `Bearer ${this.token}` },
-      cache: "no-store",
-      credentials: "omit",
-      signal,
-    });
+  async #get(query, accept, signal) {
+    try {
+      const response = await fetch(`${this.urls.http}?${query}`, {
+        headers: { Accept: accept, Authorization: `Bearer ${this.token}` },
+        cache: "no-store",
+        credentials: "omit",
+        signal,
+      });
+      this.origins.passed();
+      if (!response.ok) this.#retryAfterMs = Math.min(retryAfterOf(response) ?? 0, LONGEST_RETRY_AFTER_MS);
+      return response;
+    } catch (error) {
+      if (error instanceof TypeError) void this.origins.suspect(this.urls.http);
+      throw error;
+    }
   }
 
   /** Return a signal that aborts when the channel stops or the server is silent for too long. */

@@ -1,3 +1,4 @@
+import { BackEnd } from "./back-end.js";
 import { Call } from "./call.js";
 import { EventChannel } from "./channel.js";
 import { Emitter } from "./emitter.js";
@@ -5,12 +6,16 @@ import { NetworkError, Refusal, SbeError, SessionOver } from "./errors.js";
 import { OwnKnock } from "./lobby.js";
 import { LocalMedia } from "./media.js";
 import { claim, forget, recall, remember } from "./memory.js";
-import { Rest } from "./rest.js";
+import { OriginCheck } from "./origin.js";
+import { Rest, randomKey } from "./rest.js";
 import { SerialQueue, backOff } from "./waiting.js";
 
 /**
  * @typedef {import("./types.js").Conference} Conference
+ * @typedef {import("./types.js").DevServer} DevServer
+ * @typedef {import("./types.js").Identity} Identity
  * @typedef {import("./types.js").Registered} Registered
+ * @typedef {import("./types.js").Registration} Registration
  * @typedef {import("./types.js").SentMedia} SentMedia
  * @typedef {import("./types.js").Session} Session
  * @typedef {import("./types.js").Trace} Trace
@@ -29,8 +34,6 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @typedef {{type: string, seq?: number, confId?: string, at?: string, modId?: string, kind?: string, reason?: string,
  *   description?: import("./types.js").Description, participant?: import("./types.js").Participant | string,
  *   conference?: Conference, from?: import("./types.js").Origin}} AnyEvent an event, with the fields of all types
- *
- * @typedef {{username: string, vtn?: string, icmn?: string, device?: string}} Identity
  *
  * @typedef {object} Invitation
  * @property {string} confId
@@ -55,6 +58,9 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @property {Trace} trace one request, event or change of the channel
  */
 
+// After these refusals of a refresh, the session is over. FORBIDDEN: a new session would be refused in the same way.
+const SESSION_OVER = [401, 403, 404];
+const FORBIDDEN = 403;
 // An older enabler does not say which media the caller sends.
 const UNKNOWN_MEDIA = { audio: true, video: true, screen: false };
 const WAITING_TASKS = 512;
@@ -63,7 +69,7 @@ const LONGEST_TIMER_MS = 6 * 3_600_000;
 /**
  * One registered endpoint of the enabler: its session, its event channel, and at most one call.
  *
- * @extends {Emitter<ClientEvents & Record<string, unknown>>}
+ * @extends {Emitter<ClientEvents>}
  */
 export class SbeClient extends Emitter {
   /** Whether to ask the user before accepting the other side's modifications. Otherwise they are accepted at once. */
@@ -91,7 +97,11 @@ export class SbeClient extends Emitter {
   /** @type {Map<string, Invitation>} */
   #invitations = new Map();
   #queue = new SerialQueue(WAITING_TASKS);
+  #origins = new OriginCheck();
   #rest;
+  #backEnd;
+  #onTokenNeeded;
+  #fixedEnabler;
   #ownKnock;
   /** @type {EventChannel | null} */
   #channel = null;
@@ -100,20 +110,39 @@ export class SbeClient extends Emitter {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #refreshTimer;
   #rejoining = false;
+  /** Identifies the latest attempt to start a session. A later attempt, or `unregister`, abandons it. */
+  #attempt = {};
+  /** Whether `onTokenNeeded` returned the session, and the enabler has not accepted it yet. */
+  #renewed = false;
 
   /**
-   * @param {object} options
-   * @param {string} options.devServer URL of the application's back end, which registers sessions for its users
-   * @param {string} options.enabler base URL of the enabler
+   * Sessions come from `register`, or from a Dev Server, or from `use(session)` alone.
+   *
+   * @param {object} [options]
+   * @param {string} [options.enabler] base URL of the enabler; by default, the session's event addresses tell it
+   * @param {string | DevServer} [options.devServer] the application's back end, which registers sessions for its users
+   * @param {(registration: Registration) => Session | Promise<Session>} [options.register] asks the application's back
+   *   end for a session in any other way, and returns the enabler's answer to `POST /sessions`. The client calls it once
+   *   for each `register()`, and passes its errors on.
+   * @param {(registration: Registration) => Session | null | Promise<Session | null>} [options.onTokenNeeded] called
+   *   when the session has ended, for example while the computer slept. It returns a new session for the same user, or
+   *   null. It may take as long as it needs, for example to ask for a password.
    */
-  constructor({ devServer, enabler }) {
+  constructor({ enabler, devServer, register, onTokenNeeded } = {}) {
     super();
-    this.devServer = devServer.replace(/\/$/, "");
-    this.enabler = enabler.replace(/\/$/, "");
-    this.#rest = new Rest({ trace: (trace) => this.emit("trace", trace) });
+    const trace = (/** @type {Trace} */ trace) => this.emit("trace", trace);
+    this.#fixedEnabler = enabler?.replace(/\/$/, "") ?? null;
+    this.enabler = this.#fixedEnabler ?? "";
+    this.#backEnd = new BackEnd({ devServer, register, trace });
+    this.#onTokenNeeded = onTokenNeeded ?? null;
+    this.#rest = new Rest({
+      trace,
+      onAnswer: () => this.#origins.passed(),
+      onFailure: (url) => void this.#origins.suspect(url),
+    });
     this.#ownKnock = new OwnKnock({
       rest: this.#rest,
-      conferencesUrl: this.#conferencesUrl,
+      conferencesUrl: () => this.#conferencesUrl,
       onChange: (state) => this.emit("knock", state),
     });
     this.media.on("screen-ended", () => void this.#quietly(async () => void (await this.currentCall?.stopScreen())));
@@ -142,24 +171,31 @@ export class SbeClient extends Emitter {
   /** The identity that this tab had before a reload. `restore()` brings it back. @returns {Identity | null} */
   get remembered() {
     const session = recall()?.session;
-    if (!session) return null;
-    const { username, vtn, icmn, device } = session;
-    return { username, ...(vtn ? { vtn } : {}), ...(icmn ? { icmn } : {}), ...(device ? { device } : {}) };
+    return session ? identityOf(session) : null;
   }
 
   // ── registering ─────────────────────────────────────────────────────────
 
   /**
-   * Register this endpoint through the Dev Server, and keep its event channel open until `unregister`.
+   * Register this endpoint through the application's back end, and keep its event channel open until `unregister`.
    *
-   * @param {Identity} identity
-   * @throws {Refusal | NetworkError}
+   * @param {Partial<Identity>} [identity] empty if the back end knows who is logged in
+   * @throws {Refusal | NetworkError} and what the application's `register` throws
    */
-  async register(identity) {
+  async register(identity = {}) {
     if (this.session) throw new SbeError("Already registered.");
-    const { body } = await this.#rest.send({ method: "POST", url: `${this.devServer}/sessions`, body: identity });
-    await claim(body.id);
-    this.#begin(body, 0);
+    const attempt = (this.#attempt = {});
+    await this.#start(await this.#backEnd.register(identity), attempt);
+  }
+
+  /**
+   * Start with a session that the application's back end has registered already.
+   *
+   * @param {Session} session the enabler's answer to `POST /sessions`, with its token
+   */
+  async use(session) {
+    if (this.session) throw new SbeError("Already registered.");
+    await this.#start(session, (this.#attempt = {}));
   }
 
   /**
@@ -172,6 +208,7 @@ export class SbeClient extends Emitter {
     if (remembered === null || !(await claim(remembered.session.id))) return false;
     const { session, cursor } = remembered;
     this.#rest.token = session.token;
+    this.enabler = this.#enablerOf(session);
     try {
       await this.#rest
         .send({ method: "PUT", url: `${this.enabler}/sessions/${session.id}`, body: {}, budgetMs: 5_000 })
@@ -190,6 +227,7 @@ export class SbeClient extends Emitter {
 
   /** End the session. The enabler then makes the session leave its conferences. */
   async unregister() {
+    this.#attempt = {};
     const { session } = this;
     if (!session) return;
     const url = `${this.enabler}/sessions/${session.id}`;
@@ -219,15 +257,9 @@ export class SbeClient extends Emitter {
     goodbye.catch(() => undefined);
   }
 
-  /** Return the sessions that are registered now. @returns {Promise<Registered[]>} */
-  async people() {
-    const { body } = await this.#rest.send({
-      method: "GET",
-      url: `${this.devServer}/sessions`,
-      budgetMs: 0,
-      quiet: true,
-    });
-    return body.sessions;
+  /** Return the sessions that are registered now, as the Dev Server lists them. @returns {Promise<Registered[]>} */
+  people() {
+    return this.#backEnd.people();
   }
 
   /**
@@ -426,6 +458,31 @@ export class SbeClient extends Emitter {
 
   // ── events ──────────────────────────────────────────────────────────────
 
+  /**
+   * @param {Session} session a new one
+   * @param {object} attempt
+   * @throws {SessionOver} if the attempt was abandoned meanwhile
+   */
+  async #start(session, attempt) {
+    if (!session?.id || !session.token || !session.events)
+      throw new SbeError("This is no session: pass on the enabler's answer to POST /sessions, with its token.");
+    await claim(session.id);
+    if (attempt !== this.#attempt) {
+      this.#discard(session);
+      throw new SessionOver("The page no longer wants this session.");
+    }
+    this.enabler = this.#enablerOf(session);
+    this.#begin(session, 0);
+  }
+
+  /** @param {Session} session */
+  #enablerOf({ id, events }) {
+    if (this.#fixedEnabler !== null) return this.#fixedEnabler;
+    const length = events.http.lastIndexOf(`/sessions/${id}/events`);
+    if (length < 0) throw new SbeError("The session does not tell the enabler's address: set the option `enabler`.");
+    return events.http.slice(0, length);
+  }
+
   /** @param {Session} session @param {number} cursor */
   #begin(session, cursor) {
     this.session = session;
@@ -440,8 +497,9 @@ export class SbeClient extends Emitter {
       deliver: (event) => this.#deliver(event),
       backlog: () => this.#queue.length,
       onState: (state) => this.#onChannel(state),
-      onRefused: () => this.#onSessionOver(),
+      onRefused: (status) => this.#onSessionOver(status),
       trace: (trace) => this.emit("trace", trace),
+      origins: this.#origins,
     });
     this.#channel = channel;
     void channel.start();
@@ -452,6 +510,7 @@ export class SbeClient extends Emitter {
   #onChannel(state) {
     this.emit("channel", state);
     if (state === "offline" || state === "connecting" || state === "replaced") return;
+    this.#renewed = false;
     // The events of the new connection are handled in the queue. Reconcile the descriptions after them, if an answer
     // was lost.
     void this.#quietly(async () => void (await this.currentCall?.reconcile()));
@@ -574,19 +633,65 @@ export class SbeClient extends Emitter {
       this.#save();
       this.#scheduleRefresh();
     } catch (error) {
-      if (error instanceof Refusal && [401, 403, 404].includes(error.status)) return this.#onSessionOver();
+      if (error instanceof Refusal && SESSION_OVER.includes(error.status)) return this.#onSessionOver(error.status);
       this.#scheduleRefresh(attempt + 1);
     }
   }
 
-  #onSessionOver() {
-    if (!this.session) return;
+  /** @param {number} status with which the enabler refused the session */
+  #onSessionOver(status) {
+    const { session } = this;
+    if (!session) return;
+    // A renewed session that never worked would be renewed again and again.
+    const mayRenew = status !== FORBIDDEN && !this.#renewed;
     this.currentCall?.abandon("session-over");
-    this.#forgetSession();
-    this.emit("notice", { code: "session-over" });
+    this.#dropSession();
+    if (this.#onTokenNeeded && mayRenew) void this.#renew(session, this.#onTokenNeeded);
+    else this.#announceEnd();
+  }
+
+  /**
+   * Ask the application for a new session, and begin it.
+   *
+   * @param {Session} ended
+   * @param {(registration: Registration) => Session | null | Promise<Session | null>} ask
+   */
+  async #renew(ended, ask) {
+    const attempt = (this.#attempt = {});
+    /** @type {unknown} */
+    let error;
+    try {
+      const session = await ask({ ...identityOf(ended), idempotencyKey: randomKey() });
+      if (session) {
+        this.#renewed = true;
+        return await this.#start(session, attempt);
+      }
+    } catch (cause) {
+      error = cause;
+    }
+    if (attempt === this.#attempt) this.#announceEnd(error);
+  }
+
+  /** End a session that nobody wants any more, so that no call rings on it. @param {Session} session */
+  #discard(session) {
+    const url = `${this.#enablerOf(session)}/sessions/${session.id}`;
+    const headers = { Authorization: `Bearer ${session.token}` };
+    fetch(url, { method: "DELETE", headers }).catch(() => undefined);
+  }
+
+  /** @param {unknown} [error] why there is no new session */
+  #announceEnd(error) {
+    this.emit("session", null);
+    this.emit("notice", { code: "session-over", ...(error ? { error } : {}) });
   }
 
   #forgetSession() {
+    this.#dropSession();
+    this.emit("session", null);
+  }
+
+  /** Stop everything that belongs to the session. */
+  #dropSession() {
     clearTimeout(this.#refreshTimer);
     this.#channel?.stop();
     this.#channel = null;
@@ -598,7 +703,6 @@ export class SbeClient extends Emitter {
     forget();
     this.emit("invitations", []);
     this.emit("channel", "offline");
-    this.emit("session", null);
   }
 
   #save() {
@@ -618,6 +722,11 @@ export class SbeClient extends Emitter {
       else throw error;
     }
   }
+}
+
+/** @param {Session} session @returns {Identity} */
+function identityOf({ username, vtn, icmn, device }) {
+  return { username, ...(vtn ? { vtn } : {}), ...(icmn ? { icmn } : {}), ...(device ? { device } : {}) };
 }
 
 /** @param {Call} call */

@@ -81,7 +81,7 @@ export class OwnKnock {
   /**
    * @param {object} options
    * @param {Pick<Rest, "send">} options.rest
-   * @param {string} options.conferencesUrl
+   * @param {() => string} options.conferencesUrl
    * @param {(state: KnockState | null) => void} options.onChange
    */
   constructor({ rest, conferencesUrl, onChange }) {
@@ -98,7 +98,7 @@ export class OwnKnock {
   /** @param {string} confId */
   async knock(confId) {
     if (this.#knock && this.#knock.confId !== confId) await this.withdraw();
-    const { body } = await this.#rest.send({ method: "POST", url: `${this.#conferencesUrl}/${confId}/knocks` });
+    const { body } = await this.#rest.send({ method: "POST", url: `${this.#conferencesUrl()}/${confId}/knocks` });
     this.#set({ confId, id: body.id, state: "waiting" });
     if (this.#early) this.learn(this.#early);
   }
@@ -107,7 +107,7 @@ export class OwnKnock {
     const knock = this.#knock;
     this.forget();
     if (knock === null || !["waiting", "admitted"].includes(knock.state)) return;
-    await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${knock.confId}/knocks/${knock.id}` });
+    await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl()}/${knock.confId}/knocks/${knock.id}` });
   }
 
   /** @param {Answer} event */

@@ -45,7 +45,7 @@ export function recall() {
  */
 export function claim(sessionId) {
   // Web Locks exist only in secure contexts. Elsewhere a duplicated tab shares the session.
-  if (!navigator.locks) return Promise.resolve(true);
+  if (!globalThis.navigator?.locks) return Promise.resolve(true);
   return new Promise((resolve) => {
     // A page that is reloaded releases its lock a moment after the new page asks for it.
     const patience = AbortSignal.timeout(1_500);

@@ -19,21 +19,45 @@ import { backOff, sleep } from "./waiting.js";
 const TIMEOUT_MS = 8_000;
 const BUDGET_MS = 20_000;
 const GATEWAY_TROUBLE = new Set([502, 503, 504]);
+// The Dev Server is not configured. Every other 502, 503 or 504 of a server or a gateway is likely to pass.
+const FINAL_CODES = new Set(["503 api-key-missing", "503 enabler-unreachable"]);
 
 /**
  * JSON over HTTP, to the enabler or the Dev Server.
  *
- * While no answer arrives, a request is repeated within its budget. This is safe: GET and DELETE are idempotent by
- * definition (RFC 9110 section 9.2.2), and POST and PUT carry an `Idempotency-Key` that is the same in all attempts.
+ * While no answer arrives, or a server or gateway says that it cannot serve now (429, 502, 503, 504), a request is
+ * repeated within its budget. This is safe: GET and DELETE are idempotent by definition (RFC 9110 section 9.2.2), and
+ * POST and PUT carry an `Idempotency-Key` that is the same in all attempts.
  */
 export class Rest {
+  /** The token of the session, which every request then carries. @type {string | null} */
+  token = null;
+  #trace;
+  #headers;
+  #credentials;
+  #onAnswer;
+  #onFailure;
+
   /**
    * @param {object} options
    * @param {(trace: Trace) => void} options.trace
+   * @param {() => HeadersInit | Promise<HeadersInit>} [options.headers] further headers, asked for before each attempt
+   * @param {RequestCredentials} [options.credentials] whether requests carry cookies
+   * @param {() => void} [options.onAnswer] called after every answer
+   * @param {(url: string) => void} [options.onFailure] called when a request failed before an answer
    */
-  constructor({ trace }) {
-    this.token = /** @type {string | null} */ (null);
-    this.trace = trace;
+  constructor({
+    trace,
+    headers = () => ({}),
+    credentials = "omit",
+    onAnswer = () => undefined,
+    onFailure = () => undefined,
+  }) {
+    this.#trace = trace;
+    this.#headers = headers;
+    this.#credentials = credentials;
+    this.#onAnswer = onAnswer;
+    this.#onFailure = onFailure;
   }
 
   /**
@@ -45,35 +69,47 @@ export class Rest {
   async send(call) {
     const key = call.method === "POST" || call.method === "PUT" ? randomKey() : null;
     const started = performance.now();
-    const giveUpAt = started + (call.budgetMs ?? BUDGET_MS);
+    const left = () => started + (call.budgetMs ?? BUDGET_MS) - performance.now();
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const reply = await this.#once(call, key);
+        // The first attempt may exceed the budget, which limits only the repetitions.
+        const reply = await this.#once(call, key, attempt === 0 ? TIMEOUT_MS : Math.min(TIMEOUT_MS, left()));
         this.#record(call, started, reply, null);
         return reply;
       } catch (error) {
         const wait = retryDelay(error, attempt);
-        if (wait === null || performance.now() + wait > giveUpAt) {
-          this.#record(call, started, null, error);
-          throw error;
-        }
-        await sleep(wait);
+        if (wait !== null && wait < left()) await sleep(wait);
+        else return this.#giveUp(call, started, error);
+        // The computer may have slept meanwhile.
+        if (left() <= 0) return this.#giveUp(call, started, error);
       }
     }
   }
 
   /**
    * @param {Call} call
+   * @param {number} started
+   * @param {unknown} error
+   * @returns {never}
+   */
+  #giveUp(call, started, error) {
+    this.#record(call, started, null, error);
+    throw error;
+  }
+
+  /**
+   * @param {Call} call
    * @param {string | null} key
+   * @param {number} timeoutMs
    * @returns {Promise<Reply>}
    */
-  async #once(call, key) {
-    /** @type {Record<string, string>} */
-    const headers = { Accept: "application/json, application/problem+json" };
-    if (this.token) headers["Authorization"] = `Bearer ${this.token}`;
-    if (call.action) headers["x-conference-action"] = call.action;
-    if (call.body !== undefined) headers["Content-Type"] = "application/json";
-    if (key) headers["Idempotency-Key"] = key;
+  async #once(call, key, timeoutMs) {
+    const headers = new Headers(await this.#headers());
+    headers.set("Accept", "application/json, application/problem+json");
+    if (this.token) headers.set("Authorization", `Bearer ${this.token}`);
+    if (call.action) headers.set("x-conference-action", call.action);
+    if (call.body !== undefined) headers.set("Content-Type", "application/json");
+    if (key) headers.set("Idempotency-Key", key);
 
     /** @type {Response} */
     let response;
@@ -85,11 +121,14 @@ export class Rest {
         headers,
         body: call.body === undefined ? undefined : JSON.stringify(call.body),
         cache: "no-store",
-        credentials: "omit",
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        credentials: this.#credentials,
+        signal: AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs))),
       });
+      this.#onAnswer();
       body = await readBody(response);
     } catch (cause) {
+      // Browsers report a missing CORS header as a TypeError.
+      if (cause instanceof TypeError) this.#onFailure(call.url);
       throw new NetworkError("The server cannot be reached.", { cause });
     }
     if (!response.ok) throw refusalFrom(response, body);
@@ -104,10 +143,10 @@ export class Rest {
    */
   #record(call, started, reply, error) {
     if (call.quiet) return;
-    const path = new URL(call.url, location.href).pathname;
+    const path = new URL(call.url, globalThis.location?.href).pathname;
     const refusal = error instanceof Refusal ? error : null;
     const sent = /** @type {Record<string, any> | undefined} */ (call.body);
-    this.trace({
+    this.#trace({
       sort: "request",
       direction: "out",
       at: new Date(),
@@ -141,19 +180,37 @@ async function readBody(response) {
 }
 
 /**
+ * Return the refusal of an answer. A gateway's answer may have any body.
+ *
  * @param {Response} response
  * @param {any} body
  */
 function refusalFrom(response, body) {
-  const { code, detail, title, status: _status, type: _type, instance: _instance, ...fields } = body ?? {};
-  const retryAfter = Number(response.headers.get("Retry-After"));
-  if (retryAfter > 0 && fields.retryAfterMs === undefined) fields.retryAfterMs = retryAfter * 1000;
+  const problem = body !== null && typeof body === "object" && !Array.isArray(body) ? body : {};
+  const { code, detail, title, status: _status, type: _type, instance: _instance, ...fields } = problem;
+  fields.retryAfterMs ??= retryAfterOf(response);
+  if (fields.retryAfterMs === null) delete fields.retryAfterMs;
   return new Refusal({
     status: response.status,
-    code: code ?? `http-${response.status}`,
-    detail: detail ?? title ?? response.statusText,
+    code: typeof code === "string" ? code : `http-${response.status}`,
+    detail: String(detail ?? title ?? response.statusText),
     fields,
   });
+}
+
+/**
+ * Return the delay of `Retry-After` (RFC 9110 section 10.2.3), which is a number of seconds or a date.
+ *
+ * @param {Response} response
+ * @returns {number | null} milliseconds; null if there is no such header, or if its time has passed
+ */
+export function retryAfterOf({ headers }) {
+  const value = headers.get("Retry-After") ?? "";
+  if (/^\s*\d+\s*$/.test(value)) return Number(value) * 1000 || null;
+  // Compare with the server's clock if the server tells it: the clock of this computer may be wrong.
+  const now = Date.parse(headers.get("Date") ?? "") || Date.now();
+  const wait = Date.parse(value) - now;
+  return wait > 0 ? wait : null;
 }
 
 /**
@@ -162,17 +219,20 @@ function refusalFrom(response, body) {
  * @returns {number | null} milliseconds, or null if another attempt is useless
  */
 function retryDelay(error, attempt) {
-  if (error instanceof NetworkError) return backOff(attempt, { capMs: 4_000 });
-  if (!(error instanceof Refusal)) return null;
-  const told = Number(error.fields.retryAfterMs);
-  if (error.status === 429) return Number.isFinite(told) ? told + backOff(0) : backOff(attempt);
-  // A gateway whose server is down answers without a code. A 503 of the enabler itself has a code and is final.
-  if (GATEWAY_TROUBLE.has(error.status) && error.code.startsWith("http-")) return backOff(attempt, { capMs: 4_000 });
-  return null;
+  if (!isTransient(error)) return null;
+  const told = error instanceof Refusal ? Number(error.fields.retryAfterMs) : 0;
+  return told > 0 ? told + backOff(0) : backOff(attempt, { capMs: 4_000 });
+}
+
+/** @param {unknown} error */
+function isTransient(error) {
+  if (!(error instanceof Refusal)) return error instanceof NetworkError;
+  if (error.status === 429) return true;
+  return GATEWAY_TROUBLE.has(error.status) && !FINAL_CODES.has(`${error.status} ${error.code}`);
 }
 
 // Not crypto.randomUUID: it exists only in secure contexts, and signalling must work on a plain-http LAN address too.
-function randomKey() {
+export function randomKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

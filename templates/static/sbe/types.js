@@ -16,6 +16,17 @@
  * @property {{webSocket: string, http: string}} events
  * @property {RTCIceServer[]} iceServers
  *
+ * @typedef {{username: string, vtn?: string, icmn?: string, device?: string}} Identity
+ *
+ * @typedef {Partial<Identity> & {idempotencyKey: string}} Registration the identity to register, and the key for the
+ *   `Idempotency-Key` of the request
+ *
+ * @typedef {object} DevServer the application's back end
+ * @property {string} url the client adds `/sessions` to it
+ * @property {HeadersInit | (() => HeadersInit | Promise<HeadersInit>)} [headers] for requests to `url` only; a function
+ *   is called before each request
+ * @property {RequestCredentials} [credentials] whether requests to `url` carry cookies; the default is `same-origin`
+ *
  * @typedef {Pick<Session, "id" | "username" | "vtn" | "icmn" | "device" | "state" | "away" | "expiresAt">} Registered
  *
  * @typedef {object} Participant

@@ -1,4 +1,4 @@
-import { qualityReader } from "../sbe/sbe-client.js";
+import { qualityReader } from "../sbe/stats.js";
 import { byId, makeSvg, setText } from "./dom.js";
 import { bitrateWords } from "./words.js";
 

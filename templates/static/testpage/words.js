@@ -1,4 +1,5 @@
-import { MediaError, NetworkError, Refusal, SbeError, offersVideo } from "../sbe/sbe-client.js";
+import { offersVideo } from "../sbe/peer.js";
+import { MediaError, NetworkError, Refusal, SbeError } from "../sbe/sbe-client.js";
 
 /* All texts of the page about calls and errors. */
 

@@ -1,0 +1,565 @@
+/*
+ * <sbe-call>: a video call as one element. This file is the entry point `sbe-client/element`; see docs/sbe-client.md.
+ */
+
+import { CallOver, MediaError, SbeClient, SbeError } from "./sbe-client.js";
+import { CallView } from "./sbe-call-view.js";
+
+/**
+ * @typedef {import("./sbe-client.js").Call} Call
+ * @typedef {import("./sbe-client.js").Invitation} Invitation
+ * @typedef {import("./sbe-client.js").Notice} Notice
+ * @typedef {import("./sbe-client.js").Registration} Registration
+ * @typedef {import("./sbe-client.js").RemoteParticipant} RemoteParticipant
+ * @typedef {import("./sbe-client.js").Session} Session
+ * @typedef {import("./sbe-client.js").Topology} Topology
+ * @typedef {import("./sbe-call-view.js").Model} Model
+ * @typedef {import("./sbe-call-view.js").TileModel} TileModel
+ *
+ * @typedef {(registration: Registration) => Session | null | Promise<Session | null>} OnTokenNeeded
+ *
+ * @typedef {object} SbeCallEvents the details of the events that the element dispatches
+ * @property {{invitation: Invitation}} sbe-ringing
+ * @property {{state: string, call: Call | null}} sbe-call
+ * @property {{reason: string, call: Call}} sbe-ended
+ * @property {{error: Error}} sbe-error
+ */
+
+// The module can be imported where there are no elements, for example when a server renders the page.
+const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
+
+/** @type {Record<string, string>} */
+const END_TEXTS = {
+  "here": "",
+  "hung-up": "The other side hung up.",
+  "declined": "The call was declined.",
+  "no-answer": "Nobody answered.",
+  "removed": "The host has removed you.",
+  "media-lost": "The connection was lost.",
+  "not-placed": "The call could not be placed.",
+  "not-answered": "The call could not be answered.",
+  "session-over": "The session has ended.",
+  "session-expired": "The session of the other side has ended.",
+  "ended-by-support": "Support staff ended the call.",
+};
+
+/** @type {Record<string, string>} */
+const DEVICE_TEXTS = {
+  refused: "is not allowed. Allow it in the browser's settings for this page.",
+  missing: "was not found.",
+  busy: "is used by another program.",
+  failed: "could not be opened.",
+};
+
+export class SbeCall extends Base {
+  static observedAttributes = ["to", "label", "video", "topology"];
+
+  /** @type {OnTokenNeeded | null} */
+  #onTokenNeeded = null;
+  /** @type {Session | null} */
+  #session = null;
+  /** @type {SbeClient | null} */
+  #client = null;
+  /** Whether the element made the client, and so ends it. */
+  #ownsClient = false;
+  /** @type {CallView | null} */
+  #view = null;
+  /** Undo what the element has done to the client and the page. @type {(() => void)[]} */
+  #undo = [];
+  #error = "";
+  #rang = "";
+  #state = "offline";
+  #isQueued = false;
+  /** The last call whose end was reported. @type {Call | null} */
+  #reported = null;
+
+  // ── what the application sets ───────────────────────────────────────────
+
+  /** The session that the application's back end returned, with its token. Null ends it. */
+  get session() {
+    return this.#session;
+  }
+
+  set session(session) {
+    if (session === this.#session) return;
+    this.#drop();
+    this.#session = session;
+    this.#start();
+  }
+
+  /** Returns a new session for the same user when the session has ended, or null. */
+  get onTokenNeeded() {
+    return this.#onTokenNeeded;
+  }
+
+  set onTokenNeeded(ask) {
+    this.#onTokenNeeded = ask;
+  }
+
+  /** A client that the application has made itself, and also ends itself. In place of `session`. */
+  get client() {
+    return this.#client;
+  }
+
+  set client(client) {
+    if (client === this.#client) return;
+    this.#drop();
+    this.#session = null;
+    this.#client = client;
+    this.#start();
+  }
+
+  /** The user to call: a username, or a number as `tel:+15550100`. Several are separated by commas. */
+  get to() {
+    return this.getAttribute("to") ?? "";
+  }
+
+  set to(to) {
+    this.setAttribute("to", to);
+  }
+
+  /** Whether calls begin with the camera. */
+  get video() {
+    return this.hasAttribute("video");
+  }
+
+  set video(video) {
+    this.toggleAttribute("video", video);
+  }
+
+  /** The topology of calls to one user. @returns {Topology} */
+  get topology() {
+    return this.getAttribute("topology") === "focus" ? "focus" : "peer";
+  }
+
+  set topology(topology) {
+    this.setAttribute("topology", topology);
+  }
+
+  /** The text of the button that calls. */
+  get label() {
+    return this.getAttribute("label") ?? "";
+  }
+
+  set label(label) {
+    this.setAttribute("label", label);
+  }
+
+  // ── the life of the element ─────────────────────────────────────────────
+
+  connectedCallback() {
+    // A framework may have set properties before the element was defined. They hide the accessors.
+    for (const name of /** @type {const} */ (["onTokenNeeded", "client", "session"])) this.#upgrade(name);
+    this.#view ??= new CallView(this.shadowRoot ?? this.attachShadow({ mode: "open" }), {
+      call: () => void this.#run(() => this.#call(this.#addressees())),
+      accept: () => void this.#run(() => this.#answer()),
+      decline: () => void this.#run(() => this.#decline()),
+      hangUp: () => void this.#run(() => this.#hangUp()),
+      mute: () => void this.#run(async () => this.#active?.mute({ audio: !this.#media?.muted })),
+      camera: () => void this.#run(() => this.#toggleCamera()),
+      screen: () => void this.#run(() => this.#toggleScreen()),
+      hold: () => void this.#run(() => this.#toggleHold()),
+      dismiss: () => this.#client?.dismiss(),
+      closeError: () => this.#showError(""),
+    });
+    this.#start();
+    this.#render();
+  }
+
+  disconnectedCallback() {
+    // An element that is only moved within the page is connected again at once.
+    queueMicrotask(() => {
+      if (!this.isConnected) this.#stop();
+    });
+  }
+
+  attributeChangedCallback() {
+    this.#render();
+  }
+
+  /** @param {"onTokenNeeded" | "client" | "session"} name */
+  #upgrade(name) {
+    if (!Object.hasOwn(this, name)) return;
+    const element = /** @type {Record<string, any>} */ (/** @type {unknown} */ (this));
+    const value = element[name];
+    delete element[name];
+    element[name] = value;
+  }
+
+  /** Follow the client, if the element is in the page and has one. */
+  #start() {
+    if (!this.isConnected || !this.#view || this.#undo.length > 0) return;
+    if (this.#session && !this.#client) {
+      this.#ownsClient = true;
+      this.#client = new SbeClient({
+        onTokenNeeded: async (registration) => (await this.#onTokenNeeded?.(registration)) ?? null,
+      });
+    }
+    if (this.#client) this.#follow(this.#client);
+    const session = this.#session;
+    if (this.#ownsClient && session) void this.#run(async () => this.#client?.use(session));
+    this.#render();
+  }
+
+  /** @param {SbeClient} client */
+  #follow(client) {
+    const render = () => this.#render();
+    this.#undo = [
+      client.on("session", (session) => {
+        if (this.#ownsClient && session) this.#session = session;
+        render();
+      }),
+      client.on("channel", render),
+      client.on("invitations", render),
+      client.on("call", render),
+      client.on("media", render),
+      client.on("participants", render),
+      client.media.on("change", render),
+      client.on("notice", (notice) => this.#onNotice(notice)),
+    ];
+    if (!this.#ownsClient) return;
+    const leave = () => client.farewell();
+    addEventListener("pagehide", leave);
+    this.#undo.push(() => removeEventListener("pagehide", leave));
+  }
+
+  /** End what the element has begun. It begins again if it is put into a page again. */
+  #stop() {
+    const client = this.#client;
+    for (const undo of this.#undo.splice(0)) undo();
+    if (!client || !this.#ownsClient) return;
+    client.media.closeAll();
+    void client.unregister().catch(() => undefined);
+    this.#client = null;
+    this.#ownsClient = false;
+    this.#state = "offline";
+  }
+
+  #drop() {
+    this.#stop();
+    this.#client = null;
+    this.#error = "";
+  }
+
+  // ── what the application calls ──────────────────────────────────────────
+
+  /**
+   * Call a user, or several.
+   *
+   * @param {string | string[]} [to] by default the attribute `to`
+   * @returns {Promise<void>} when the devices of the other side ring
+   */
+  call(to = this.#addressees()) {
+    return this.#attempt(() => this.#call(typeof to === "string" ? [to] : to));
+  }
+
+  /** Accept the call that rings. Another call ends. @returns {Promise<void>} */
+  answer() {
+    return this.#attempt(() => this.#answer());
+  }
+
+  /** Decline the call that rings. @returns {Promise<void>} */
+  decline() {
+    return this.#attempt(() => this.#decline());
+  }
+
+  /** End the call. @returns {Promise<void>} */
+  hangUp() {
+    return this.#attempt(() => this.#hangUp());
+  }
+
+  // ── actions ─────────────────────────────────────────────────────────────
+
+  get #media() {
+    return this.#client?.media;
+  }
+
+  /** The current call, unless it is over. */
+  get #active() {
+    const call = this.#client?.currentCall;
+    return call && call.state !== "ended" && call.state !== "moved" ? call : null;
+  }
+
+  /** @returns {Invitation | undefined} */
+  get #invitation() {
+    return this.#client?.invitations[0];
+  }
+
+  #addressees() {
+    return this.to
+      .split(",")
+      .map((each) => each.trim())
+      .filter(Boolean);
+  }
+
+  /** @param {string[]} to */
+  async #call(to) {
+    const client = this.#client;
+    if (!client?.session) throw new SbeError("Set the property `session` or `client` first.");
+    if (to.length === 0) throw new SbeError("Say whom to call: set the attribute `to`.");
+    if (this.#active) throw new SbeError("There is already a call.");
+    const { video } = this;
+    await this.#openMedia(video);
+    await this.#orCloseMedia(() =>
+      to.length > 1 ? client.startConference({ to, video }) : client.call(to[0], { video, topology: this.topology }),
+    );
+  }
+
+  async #answer() {
+    const [client, invitation] = [this.#client, this.#invitation];
+    if (!client || !invitation) throw new SbeError("No call rings.");
+    const { confId, reason, media, video } = invitation;
+    // The own call that nobody has answered ends only when the invitation is answered.
+    if (this.#active && this.#active !== client.unansweredCall) await this.#active.hangUp();
+    await this.#openMedia(media.video);
+    // After a move, the other side's video continues even if this user sent none.
+    await this.#orCloseMedia(() => client.answer(confId, { video: video || reason === "move" }));
+  }
+
+  async #decline() {
+    if (this.#invitation) await this.#client?.decline(this.#invitation.confId);
+  }
+
+  async #hangUp() {
+    await this.#active?.hangUp();
+  }
+
+  async #toggleCamera() {
+    if (this.#media?.camera) await this.#active?.stopVideo();
+    else await this.#active?.addVideo();
+  }
+
+  async #toggleScreen() {
+    if (this.#media?.screen) await this.#active?.stopScreen();
+    else await this.#active?.shareScreen();
+  }
+
+  async #toggleHold() {
+    if (this.#active?.state === "on-hold") await this.#active.resume();
+    else await this.#active?.hold();
+  }
+
+  /** Open the microphone, and the camera if it works: a call without a picture is better than none. @param {boolean} video */
+  async #openMedia(video) {
+    await this.#media?.openMicrophone();
+    if (video) await this.#media?.openCamera().catch((error) => this.#onError(error));
+  }
+
+  /** @param {() => Promise<void>} start */
+  async #orCloseMedia(start) {
+    try {
+      await start();
+    } catch (error) {
+      if (!this.#active) this.#media?.closeAll();
+      throw error;
+    }
+  }
+
+  /** Run an action of the user: a failure is shown. @param {() => Promise<unknown>} action */
+  async #run(action) {
+    await this.#attempt(action).catch(() => undefined);
+  }
+
+  /** Run an action of the application, which also gets the error. @param {() => Promise<unknown>} action */
+  async #attempt(action) {
+    this.#showError("");
+    try {
+      await action();
+    } catch (error) {
+      // The user hung up, or closed the browser's picker of screens.
+      const isWanted =
+        error instanceof CallOver ||
+        (error instanceof MediaError && error.device === "screen" && error.reason === "refused");
+      if (isWanted) return;
+      this.#onError(/** @type {Error} */ (error));
+      throw error;
+    }
+  }
+
+  // ── events ──────────────────────────────────────────────────────────────
+
+  /** @param {Notice} notice */
+  #onNotice({ code, error }) {
+    if (code === "session-over") this.#onError(error instanceof Error ? error : new SbeError("The session has ended."));
+    else if (error instanceof Error && !(error instanceof CallOver)) this.#onError(error);
+  }
+
+  /** @param {Error} error */
+  #onError(error) {
+    this.#showError(textOf(error));
+    this.#dispatch("sbe-error", { error });
+  }
+
+  /** @param {string} text */
+  #showError(text) {
+    this.#error = text;
+    this.#render();
+  }
+
+  /**
+   * @template {keyof SbeCallEvents} T
+   * @param {T} type
+   * @param {SbeCallEvents[T]} detail
+   */
+  #dispatch(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
+  }
+
+  // ── what is shown ───────────────────────────────────────────────────────
+
+  /** Show the present state, once for all changes of this turn. */
+  #render() {
+    if (this.#isQueued) return;
+    this.#isQueued = true;
+    queueMicrotask(() => {
+      this.#isQueued = false;
+      if (!this.isConnected) return;
+      this.#view?.update(this.#model());
+      this.#report();
+    });
+  }
+
+  /** Dispatch the events of what has changed. */
+  #report() {
+    const [client, invitation] = [this.#client, this.#invitation];
+    const ringing = invitation?.confId ?? "";
+    if (ringing !== this.#rang) {
+      this.#rang = ringing;
+      if (invitation) this.#dispatch("sbe-ringing", { invitation });
+    }
+    const state = client?.session ? client.callState : "offline";
+    const call = client?.currentCall ?? null;
+    if (state !== this.#state) {
+      this.#state = state;
+      this.#dispatch("sbe-call", { state, call });
+    }
+    if (call?.state === "ended" && call !== this.#reported) {
+      this.#reported = call;
+      this.#dispatch("sbe-ended", { reason: call.endReason, call });
+    }
+  }
+
+  /** @returns {Model} */
+  #model() {
+    const client = this.#client;
+    const media = client?.media;
+    const call = client?.currentCall ?? null;
+    const state = client?.session ? client.callState : call?.state === "ended" ? "ended" : "offline";
+    const others = call?.others ?? [];
+    const ringing = this.#invitation?.username ?? "";
+    const addressees = this.#addressees();
+    const name = state === "ringing" ? ringing : (call?.other?.username ?? call?.addresses[0] ?? addressees[0] ?? "");
+    const onHold = state === "on-hold";
+    return {
+      state,
+      inCall: ["open", "on-hold", "held"].includes(state),
+      name,
+      ...this.#words(state, name),
+      callLabel: client?.session && addressees.length > 0 ? this.label || `Call ${addressees.join(", ")}` : "",
+      ringing,
+      error: this.#error,
+      tiles: others.flatMap((other) => tilesOf(other, onHold)),
+      self: {
+        id: "self",
+        name: media?.screen ? "You, sharing" : "You",
+        username: client?.session?.username ?? "",
+        picture: onHold ? null : (media?.camera ?? null),
+        sound: null,
+        isScreen: false,
+        speaking: false,
+        muted: media?.muted ?? false,
+        veil: "",
+      },
+      muted: media?.muted ?? false,
+      camera: Boolean(media?.camera),
+      screen: Boolean(media?.screen),
+      canShare: Boolean(navigator.mediaDevices?.getDisplayMedia),
+      onHold,
+    };
+  }
+
+  /** @param {string} state @param {string} name */
+  #words(state, name) {
+    const call = this.#client?.currentCall;
+    switch (state) {
+      case "offline":
+        return { title: this.#client || this.#session ? "Connecting…" : "Not connected", detail: "" };
+      case "ringing": {
+        const kind =
+          this.#invitation?.reason === "move"
+            ? "Move the call here?"
+            : this.#invitation?.video
+              ? "Video call"
+              : "Audio call";
+        return { title: `${name} is calling`, detail: kind };
+      }
+      case "calling":
+        return { title: `Calling ${call?.addresses.join(", ") || name}`, detail: "Waiting for an answer" };
+      case "moving":
+        return { title: "Moving the call", detail: "Your other devices ring." };
+      case "moved":
+        return { title: "The call goes on elsewhere", detail: call?.movedTo ?? "" };
+      case "ended":
+        return { title: "Call ended", detail: END_TEXTS[call?.endReason ?? ""] ?? "" };
+      case "on-hold":
+        return { title: "You put the call on hold", detail: "" };
+      case "held":
+        return { title: `${name} put the call on hold`, detail: "" };
+      case "open":
+        return { title: `In a call with ${call?.others.map(({ username }) => username).join(", ")}`, detail: "" };
+      default:
+        return { title: name || "Ready for calls", detail: this.#readiness };
+    }
+  }
+
+  get #readiness() {
+    const channel = this.#client?.channelState;
+    if (channel === "replaced") return "Other pages use this session.";
+    if (channel === "offline" || channel === "connecting") return "Connecting…";
+    return this.#addressees().length > 0 ? "Ready" : "";
+  }
+}
+
+/** @param {RemoteParticipant} participant @param {boolean} onHold whether this side is on hold @returns {TileModel[]} */
+function tilesOf({ id, username, state, muted, speaking, interrupted, audio, camera, screen }, onHold) {
+  const holds = state === "on-hold";
+  const veil = onHold
+    ? "You put the call on hold"
+    : holds
+      ? `${username} put the call on hold`
+      : state === "moving"
+        ? `${username} is moving to another device`
+        : state === "invited"
+          ? "Calling…"
+          : interrupted
+            ? "Reconnecting…"
+            : "";
+  const person = {
+    id,
+    name: username,
+    picture: camera,
+    sound: audio,
+    isScreen: false,
+    speaking,
+    muted: muted.audio,
+    veil,
+  };
+  if (!screen) return [person];
+  const shared = {
+    ...person,
+    id: `${id} screen`,
+    name: `Screen of ${username}`,
+    picture: screen,
+    sound: null,
+    isScreen: true,
+  };
+  return [{ ...shared, speaking: false, muted: false }, person];
+}
+
+/** @param {Error} error */
+function textOf(error) {
+  if (!(error instanceof MediaError)) return error.message;
+  return `The ${error.device} ${DEVICE_TEXTS[error.reason]}`;
+}
+
+if (globalThis.customElements && !customElements.get("sbe-call")) customElements.define("sbe-call", SbeCall);

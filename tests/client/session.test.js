@@ -1,0 +1,223 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { SbeError, SessionOver } from "../../templates/static/sbe/errors.js";
+import { SbeClient } from "../../templates/static/sbe/client.js";
+import "./support/negotiation.js";
+import { Server } from "./support/server.js";
+
+/**
+ * @typedef {import("node:test").TestContext} TestContext
+ * @typedef {import("../../templates/static/sbe/types.js").Registration} Registration
+ * @typedef {import("../../templates/static/sbe/types.js").Session} Session
+ */
+
+// The event channel waits for the network. Node has no such event.
+globalThis.addEventListener ??= () => undefined;
+globalThis.removeEventListener ??= () => undefined;
+
+const LIFETIME_MS = 1_000;
+
+/** A back end and an enabler in one server. The enabler accepts the tokens in `valid`. */
+class World {
+  valid = new Set();
+  #sessions = 0;
+  /** @type {SbeClient[]} */
+  #clients = [];
+  server = new Server((request) => {
+    if (request.url === "/app/sessions" && request.method === "POST") return { status: 201, body: this.session() };
+    if (request.url === "/app/sessions") return { status: 200, body: { sessions: [] } };
+    if (!this.valid.has(request.headers.authorization)) return { status: 401, body: { code: "unauthenticated" } };
+    if (request.method === "DELETE") return { status: 204 };
+    return { status: 200, body: { expiresAt: this.#expiry() } };
+  });
+
+  /** @param {TestContext} t ends the world */
+  async start(t) {
+    await this.server.start();
+    t.after(async () => {
+      await Promise.allSettled(this.#clients.map((client) => client.unregister()));
+      await this.server.stop();
+    });
+    return this;
+  }
+
+  /** @param {ConstructorParameters<typeof SbeClient>[0]} [options] */
+  client(options) {
+    const made = new SbeClient(options);
+    this.#clients.push(made);
+    return made;
+  }
+
+  #expiry() {
+    return new Date(Date.now() + LIFETIME_MS).toISOString();
+  }
+
+  /** @param {{isValid?: boolean}} [options] @returns {Session} a new session */
+  session({ isValid = true } = {}) {
+    const id = `s${(this.#sessions += 1)}`;
+    if (isValid) this.valid.add(`Bearer token-${id}`);
+    const http = `${this.server.url}/base/sessions/${id}/events`;
+    return {
+      id,
+      token: `token-${id}`,
+      username: "alice",
+      vtn: null,
+      icmn: null,
+      device: "laptop",
+      state: "active",
+      expiresAt: this.#expiry(),
+      events: { http, webSocket: http.replace("http", "ws") },
+      iceServers: [],
+    };
+  }
+
+  /** @param {string} path @param {string} [method] the requests to a path */
+  asked(path, method) {
+    return this.server.requests.filter((each) => each.url === path && (!method || each.method === method));
+  }
+}
+
+/**
+ * @template T
+ * @param {SbeClient} from
+ * @param {"session" | "notice"} type
+ * @param {(payload: any) => T | false | null | undefined} wanted
+ * @returns {Promise<T>} the first wanted result
+ */
+function next(from, type, wanted) {
+  return new Promise((resolve) => {
+    const stop = from.on(type, (payload) => {
+      const found = wanted(payload);
+      if (!found) return;
+      stop();
+      resolve(found);
+    });
+  });
+}
+
+describe("A client", { concurrency: true }, () => {
+  test("gets its session from the application's function", async (t) => {
+    const world = await new World().start(t);
+    /** @type {Registration[]} */
+    const asked = [];
+    const alice = world.client({
+      register: async (registration) => {
+        asked.push(registration);
+        return world.session();
+      },
+    });
+    await alice.register({ device: "laptop" });
+    assert.equal(alice.session?.id, "s1");
+    assert.equal(alice.enabler, `${world.server.url}/base`);
+    const [{ idempotencyKey, ...identity }] = asked;
+    assert.deepEqual(identity, { device: "laptop" });
+    assert.match(idempotencyKey, /^[0-9a-f]{32}$/);
+  });
+
+  test("passes on the error of the application's function", async () => {
+    const alice = new SbeClient({ register: () => Promise.reject(new TypeError("not logged in")) });
+    await assert.rejects(alice.register(), /not logged in/);
+    assert.equal(alice.session, null);
+  });
+
+  test("says what is wrong if the back end returns no session", async () => {
+    const alice = new SbeClient({ register: async () => /** @type {any} */ ({ user: "alice" }) });
+    await assert.rejects(alice.register(), { name: "SbeError", message: /POST \/sessions/ });
+    await assert.rejects(new SbeClient().register(), { name: "SbeError", message: /`register`/ });
+    await assert.rejects(alice.people(), { name: "SbeError", message: /`devServer`/ });
+  });
+
+  test("sends the headers of the Dev Server to it alone, and the session's token to the enabler alone", async (t) => {
+    const world = await new World().start(t);
+    let asked = 0;
+    const headers = async () => ({ "Authorization": `Login ${(asked += 1)}`, "X-CSRF": "42" });
+    const alice = world.client({ devServer: { url: `${world.server.url}/app/`, headers } });
+    await alice.register({ username: "alice" });
+    await alice.people();
+    await alice.unregister();
+    const [post] = world.asked("/app/sessions", "POST");
+    const [list] = world.asked("/app/sessions", "GET");
+    assert.deepEqual([post.headers.authorization, list.headers.authorization], ["Login 1", "Login 2"]);
+    assert.equal(list.headers["x-csrf"], "42");
+    const [end] = world.asked("/base/sessions/s1", "DELETE");
+    assert.equal(end.headers.authorization, "Bearer token-s1");
+    assert.equal(end.headers["x-csrf"], undefined);
+  });
+
+  test("starts with a session that it is given", async (t) => {
+    const world = await new World().start(t);
+    const alice = world.client({});
+    await alice.use(world.session());
+    assert.equal(alice.session?.id, "s1");
+    await assert.rejects(alice.use(world.session()), SbeError);
+  });
+
+  test("continues with a new session after its own has ended", async (t) => {
+    const world = await new World().start(t);
+    /** @type {Registration[]} */
+    const asked = [];
+    const alice = world.client({
+      onTokenNeeded: async (registration) => {
+        asked.push(registration);
+        return world.session();
+      },
+    });
+    /** @type {string[]} */
+    const notices = [];
+    alice.on("notice", ({ code }) => notices.push(code));
+    await alice.use(world.session());
+    world.valid.clear();
+    assert.equal(await next(alice, "session", (session) => session?.id), "s2");
+    assert.equal(asked[0].username, "alice");
+    assert.equal(asked[0].device, "laptop");
+    assert.deepEqual(notices, []);
+  });
+
+  for (const [what, onTokenNeeded] of /** @type {[string, (() => null) | undefined][]} */ ([
+    ["returns nothing", () => null],
+    [
+      "fails",
+      () => {
+        throw new Error("logged out");
+      },
+    ],
+    ["is missing", undefined],
+  ])) {
+    test(`reports the end of its session if onTokenNeeded ${what}`, async (t) => {
+      const world = await new World().start(t);
+      const alice = world.client({ onTokenNeeded });
+      await alice.use(world.session({ isValid: false }));
+      const notice = await next(alice, "notice", (each) => each);
+      assert.equal(notice.code, "session-over");
+      assert.equal(notice.error?.message, what === "fails" ? "logged out" : undefined);
+      assert.equal(alice.session, null);
+    });
+  }
+
+  test("asks only once if the new session is refused as well", async (t) => {
+    const world = await new World().start(t);
+    let asked = 0;
+    const alice = world.client({
+      onTokenNeeded: () => {
+        asked += 1;
+        return asked === 1 ? world.session({ isValid: false }) : null;
+      },
+    });
+    await alice.use(world.session({ isValid: false }));
+    assert.equal(await next(alice, "notice", ({ code }) => code), "session-over");
+    assert.equal(asked, 1);
+  });
+
+  test("ends a new session that arrives after the user has signed off", async (t) => {
+    const world = await new World().start(t);
+    /** @type {(session: Session) => void} */
+    let answer = () => undefined;
+    const alice = world.client({ register: () => new Promise((resolve) => (answer = resolve)) });
+    const registered = alice.register({ username: "alice" });
+    await alice.unregister();
+    answer(world.session());
+    await assert.rejects(registered, SessionOver);
+    assert.equal(alice.session, null);
+    while (world.asked("/base/sessions/s1", "DELETE").length === 0) await new Promise((done) => setTimeout(done, 5));
+  });
+});
