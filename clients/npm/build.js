@@ -69,7 +69,7 @@ async function bundle(name, source, folder, plugins = []) {
 async function smaller(files) {
   const script = /** @type {import("esbuild").OutputFile} */ (files.find(({ path }) => path.endsWith(".js")));
   const map = /** @type {import("esbuild").OutputFile} */ (files.find(({ path }) => path.endsWith(".map")));
-  const sourceMap = { content: map.text, url: basename(map.path) };
+  const sourceMap = { content: map.text, url: basename(map.path), includeSources: true };
   const minified = await minify(script.text, {
     module: true,
     ecma: 2020,
