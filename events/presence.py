@@ -10,6 +10,7 @@ import logging
 import secrets
 
 from django.conf import settings
+from django.db import transaction
 
 from events import clock
 from events.models import Session
@@ -49,26 +50,43 @@ class Presence:
             first = next(iter(self._due_at.values()))
             await asyncio.sleep(max(first - loop.time(), _PAUSE_SECONDS))
             due = [each for each, at in self._due_at.items() if at <= loop.time()][:BATCH]
+            for session_id in due:
+                del self._due_at[session_id]
             absent = [each for each in due if not READERS.of(each)]
             try:
-                await in_database_thread(mark_away)(absent)
+                await self._mark(absent)
             except OUTAGE as error:
                 log_outage(error)
-                continue
+                # During the outage, no client could reconnect. Give them as much time as usual.
+                for session_id in absent:
+                    self.lose(session_id)
             except Exception:
                 logger.exception("%d sessions could not be marked as away", len(absent))
-            for session_id in due:
-                self._due_at.pop(session_id, None)
+
+    async def _mark(self, absent: list[str]) -> None:
+        """Mark sessions as away, except those that have got a reader in the meantime.
+
+        Such a reader may have found its session present before the session was marked.
+        """
+        await in_database_thread(mark_away)(absent)
+        for session_id in absent:
+            if READERS.of(session_id):
+                await in_database_thread(follow)(session_id)
 
 
 PRESENCE = Presence()
 
 
 def mark_away(sessions: list[str]) -> None:
-    """Mark sessions as away from now on, if this process was the last to follow them."""
+    """Mark sessions as away from now on, if this process was the last to follow them.
+
+    The rows are locked in the order of their IDs, as in `log.append`. In any other order, the two could deadlock.
+    """
     if sessions:
         followed = Session.objects.not_over().filter(pk__in=sessions, followed_by=PROCESS, away_until__isnull=True)
-        followed.update(away_until=clock.now() + settings.AWAY_LIFETIME)
+        with transaction.atomic():
+            locked = followed.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True)
+            Session.objects.filter(pk__in=list(locked)).update(away_until=clock.now() + settings.AWAY_LIFETIME)
 
 
 def follow(session_id: str) -> bool:
