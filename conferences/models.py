@@ -512,6 +512,10 @@ class KnockQuerySet(models.QuerySet["Knock"]):
         return self.pending().filter(expires_at__lte=now)
 
 
+# The knock waits, or was admitted and its session has not joined yet.
+_PENDING = Q(settled_at__isnull=True)
+
+
 class Knock(models.Model):
     """A session's request to be admitted to a locked conference."""
 
@@ -539,13 +543,16 @@ class Knock(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["conference", "session"],
-                condition=Q(settled_at__isnull=True),
+                condition=_PENDING,
                 name="knock_one_pending_per_session",
             ),
         ]
         indexes = [
-            models.Index(fields=["expires_at"], condition=Q(settled_at__isnull=True), name="knock_pending"),
-            models.Index(fields=["conference", "username"], name="knock_history"),
+            # A conference and a session may have many settled knocks, so queries for pending knocks have own indexes.
+            models.Index(fields=["conference", "username", "state", "settled_at"], name="knock_denials"),
+            models.Index(fields=["expires_at"], condition=_PENDING, name="knock_pending"),
+            models.Index(fields=["conference", "created_at"], condition=_PENDING, name="knock_at_conference"),
+            models.Index(fields=["session"], condition=_PENDING, name="knock_of_session"),
         ]
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.test import AsyncClient
 from django.utils import timezone
 
+from conferences.models import Conference
 from events import presence, watcher
-from events.models import Session
+from events.models import Event, Session, hash_token
 from events.reader import follow
 from events.threads import in_database_thread
 from tests.support.endpoints import Endpoint, Endpoints, next_event, until
@@ -110,6 +113,46 @@ async def test_sessions_are_marked_after_an_outage(monkeypatch: pytest.MonkeyPat
     await read_once(session)
     await until_away(session)
     assert failures == []
+
+
+@in_database
+@pytest.mark.parametrize("wait", [0, 25])
+async def test_a_poll_that_is_answered_at_once_is_a_reader_if_it_would_have_waited(
+    async_client: AsyncClient, wait: int
+) -> None:
+    later = timezone.now() + timedelta(seconds=60)
+    session = await in_database_thread(new_session)(away_until=later, followed_by="another", last_seq=1)
+    conference = Conference(topology="peer", created_at=timezone.now())
+    await in_database_thread(conference.save)()
+    event = Event(session=session, seq=1, type="told", conference_id=conference.pk, wire='{"seq":1}', at=timezone.now())
+    await in_database_thread(event.save)()
+    await in_database_thread(Session.objects.filter(pk=session.pk).update)(token_hash=hash_token("token"))
+    path, headers = f"/sessions/{session.pk}/events?wait={wait}", {"authorization": "Bearer token"}
+    assert (await async_client.get(path, headers=headers)).json()["after"] == 1
+    assert await in_database_thread(is_away)(session) is (wait == 0)
+    if wait:
+        await until_away(session)
+
+
+@in_database
+async def test_an_outage_is_no_absence(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """After an outage, clients have as much time to reconnect as usual."""
+    settings.AWAY_AFTER = timedelta(seconds=1)
+    session, other = await in_database_thread(new_session)(), await in_database_thread(new_session)()
+    real, tried_at = presence.mark_away, list[float]()
+
+    def failing(sessions: list[str]) -> None:
+        tried_at.append(time.monotonic())
+        if len(tried_at) == 1:
+            raise OperationalError("gone")
+        real(sessions)
+
+    monkeypatch.setattr(presence, "mark_away", failing)
+    await read_once(session)
+    await read_once(other)
+    await until_away(session)
+    await until_away(other)
+    assert all(later - tried_at[0] > 0.9 for later in tried_at[1:])
 
 
 @in_database
