@@ -88,7 +88,7 @@ export class MissedCalls {
 /** @param {string} instant */
 function timeOf(instant) {
   const at = new Date(instant);
-  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const time = at.toLocaleTimeString([], { hour: "numeric", minute: "2-digit" });
   if (at.toDateString() === new Date().toDateString()) return time;
   return `${at.toLocaleDateString([], { weekday: "short", day: "numeric", month: "short" })}, ${time}`;
 }

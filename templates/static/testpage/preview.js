@@ -184,7 +184,8 @@ export class Preview {
     this.#name.readOnly = this.#waits;
     byId("preview-as").hidden = this.#needsName;
     setText(byId("preview-as-name"), session?.username ?? "");
-    setText(byId("preview-title"), rejoinable ? "Go back to the conference?" : "Ready to join?");
+    const title = rejoinable ? "Go back to the conference?" : "Ready to join?";
+    setText(byId("preview-title"), this.#waits ? "Asking to join" : title);
     setText(byId("preview-join"), rejoinable ? "Rejoin" : "Join");
     byId("preview-back").hidden = this.#waits || this.link.isGuest || session === null;
     byId("preview-join").hidden = this.#waits;
