@@ -132,6 +132,8 @@ export class Stage {
     byId("tag-name").hidden = !inCall;
     byId("tag-quality").hidden = !inCall;
     setText(byId("tag-username"), name);
+    // With several others, each tile shows it.
+    byId("tag-mic-off").toggleAttribute("hidden", call.others.length !== 1 || !other.muted.audio);
   }
 
   /** Draw this side's own small tile: the camera's picture, or an avatar. @param {Call} call */
