@@ -35,7 +35,13 @@ import { addedWords, deviceWords, noticeWords } from "./words.js";
  */
 
 const { enablerUrl = location.origin, devServerUrl = "/dev" } = document.body.dataset;
-const client = new SbeClient({ devServer: new URL(devServerUrl, location.href).href, enabler: enablerUrl });
+/** @type {SbeClient} */
+const client = new SbeClient({
+  devServer: new URL(devServerUrl, location.href).href,
+  enabler: enablerUrl,
+  // A computer that slept has lost its session. Register it again without asking.
+  onTokenNeeded: ({ idempotencyKey: _, ...identity }) => client.newSession(identity),
+});
 const link = new JoinLink(client.remembered?.username ?? null);
 document.body.toggleAttribute("data-guest", link.isGuest);
 const actions = new Actions(client, link, { onStart: () => people.clear(), onDone: draw });
