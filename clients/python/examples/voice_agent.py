@@ -1,9 +1,8 @@
 """A voice agent: it greets the caller, repeats what it hears a second later, and hands the call to a human.
 
-    pip install "sbe-client[bot]"
     python voice_agent.py http://127.0.0.1:8000 --key-file var/demo_api_key --hand-over-after 20
 
-It registers as the user `agent` and answers every call. The echo stands for a model: send the frames of `call.audio()`
+docs/python-client.md says how to install the client. The agent registers as the user `agent` and answers every call. The echo stands for a model: send the frames of `call.audio()`
 to the model, and play what it answers.
 
 The human is another device of the same user: open the test page as `/?user=agent&device=human` on the human's computer.
@@ -14,6 +13,7 @@ The agent hands over by a move, so that page rings, and the caller keeps the sam
 import argparse
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
@@ -115,5 +115,11 @@ async def main() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    with suppress(KeyboardInterrupt):
+    for library in ("aioice", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    try:
         asyncio.run(main())
+    except (SbeError, OSError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        pass

@@ -37,7 +37,7 @@ def register_call_session(username: str, idempotency_key: str) -> tuple[int, byt
     request.add_header("Content-Type", "application/json")
     request.add_header("Idempotency-Key", f"{username}-{idempotency_key}")
     try:
-        with urlopen(request, json.dumps({"username": username}).encode(), timeout=10) as answer:
+        with urlopen(request, json.dumps({"username": username, "device": "web"}).encode(), timeout=10) as answer:
             return answer.status, answer.read()
     except HTTPError as refusal:
         return refusal.code, refusal.read()
@@ -101,5 +101,9 @@ if __name__ == "__main__":
         sys.exit("Set SBE_API_KEY: .venv/bin/python manage.py create_api_key example")
     if not CLIENT.is_dir():
         sys.exit(f"{CLIENT} is missing. Run `make client` first.")
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", PORT), Application)
+    except OSError as error:
+        sys.exit(f"Port {PORT} cannot be used ({error.strerror}). Choose another with PORT=.")
     print(f"http://127.0.0.1:{PORT}/ (users: {', '.join(f'{name} / {word}' for name, word in PASSWORDS.items())})")
-    ThreadingHTTPServer(("127.0.0.1", PORT), Application).serve_forever()
+    server.serve_forever()

@@ -63,6 +63,7 @@ const SESSION_OVER = [401, 403, 404];
 const FORBIDDEN = 403;
 // An older enabler does not say which media the caller sends.
 const UNKNOWN_MEDIA = { audio: true, video: true, screen: false };
+const NOT_ALLOWED = "This page may not use the call server. The console has the reason.";
 const WAITING_TASKS = 512;
 const LONGEST_TIMER_MS = 6 * 3_600_000;
 
@@ -657,7 +658,7 @@ export class SbeClient extends Emitter {
     this.currentCall?.abandon("session-over");
     this.#dropSession();
     if (this.#onTokenNeeded && mayRenew) void this.#renew(session, this.#onTokenNeeded);
-    else this.#announceEnd();
+    else this.#announceEnd(status === FORBIDDEN ? new SbeError(NOT_ALLOWED) : undefined);
   }
 
   /**

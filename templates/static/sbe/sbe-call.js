@@ -16,6 +16,7 @@ import { CallView } from "./sbe-call-view.js";
  * @typedef {import("./sbe-call-view.js").Model} Model
  * @typedef {import("./sbe-call-view.js").TileModel} TileModel
  *
+ * @typedef {(registration: Registration) => Session | Promise<Session>} Register
  * @typedef {(registration: Registration) => Session | null | Promise<Session | null>} OnTokenNeeded
  *
  * @typedef {object} SbeCallEvents the details of the events that the element dispatches
@@ -56,6 +57,8 @@ export class SbeCall extends Base {
 
   /** @type {OnTokenNeeded | null} */
   #onTokenNeeded = null;
+  /** @type {Register | null} */
+  #register = null;
   /** @type {Session | null} */
   #session = null;
   /** @type {SbeClient | null} */
@@ -84,6 +87,19 @@ export class SbeCall extends Base {
     if (session === this.#session) return;
     this.#drop();
     this.#session = session;
+    this.#start();
+  }
+
+  /** Asks the application's back end for a session, now and when a session has ended. In place of `session`. */
+  get register() {
+    return this.#register;
+  }
+
+  set register(register) {
+    if (register === this.#register) return;
+    this.#drop();
+    this.#session = null;
+    this.#register = register;
     this.#start();
   }
 
@@ -149,7 +165,7 @@ export class SbeCall extends Base {
 
   connectedCallback() {
     // A framework may have set properties before the element was defined. They hide the accessors.
-    for (const name of /** @type {const} */ (["onTokenNeeded", "client", "session"])) this.#upgrade(name);
+    for (const name of /** @type {const} */ (["onTokenNeeded", "client", "session", "register"])) this.#upgrade(name);
     this.#view ??= new CallView(this.shadowRoot ?? this.attachShadow({ mode: "open" }), {
       call: () => void this.#run(() => this.#call(this.#addressees())),
       accept: () => void this.#run(() => this.#answer()),
@@ -177,7 +193,7 @@ export class SbeCall extends Base {
     this.#render();
   }
 
-  /** @param {"onTokenNeeded" | "client" | "session"} name */
+  /** @param {"onTokenNeeded" | "client" | "session" | "register"} name */
   #upgrade(name) {
     if (!Object.hasOwn(this, name)) return;
     const element = /** @type {Record<string, any>} */ (/** @type {unknown} */ (this));
@@ -189,15 +205,16 @@ export class SbeCall extends Base {
   /** Follow the client, if the element is in the page and has one. */
   #start() {
     if (!this.isConnected || !this.#view || this.#undo.length > 0) return;
-    if (this.#session && !this.#client) {
+    const [session, register] = [this.#session, this.#register];
+    if ((session || register) && !this.#client) {
       this.#ownsClient = true;
       this.#client = new SbeClient({
-        onTokenNeeded: async (registration) => (await this.#onTokenNeeded?.(registration)) ?? null,
+        ...(register ? { register } : {}),
+        onTokenNeeded: async (registration) => (await (this.#onTokenNeeded ?? register)?.(registration)) ?? null,
       });
     }
     if (this.#client) this.#follow(this.#client);
-    const session = this.#session;
-    if (this.#ownsClient && session) void this.#run(async () => this.#client?.use(session));
+    if (this.#ownsClient) void this.#run(async () => (session ? this.#client?.use(session) : this.#client?.register()));
     this.#render();
   }
 
@@ -295,7 +312,7 @@ export class SbeCall extends Base {
   /** @param {string[]} to */
   async #call(to) {
     const client = this.#client;
-    if (!client?.session) throw new SbeError("Set the property `session` or `client` first.");
+    if (!client?.session) throw new SbeError("Set the property `register`, `session` or `client` first.");
     if (to.length === 0) throw new SbeError("Say whom to call: set the attribute `to`.");
     if (this.#active) throw new SbeError("There is already a call.");
     const { video } = this;

@@ -32,7 +32,8 @@ export class LevelMeter {
 
   #start() {
     if (this.#track === null || this.#context !== null || navigator.userActivation?.hasBeenActive === false) return;
-    const context = new AudioContext();
+    // Nothing is played, so no output device is needed. Firefox ignores the option.
+    const context = new AudioContext(/** @type {AudioContextOptions} */ ({ sinkId: { type: "none" } }));
     const analyser = context.createAnalyser();
     context.createMediaStreamSource(new MediaStream([this.#track])).connect(analyser);
     const samples = new Float32Array(analyser.fftSize);
