@@ -15,6 +15,7 @@ RefusalError
 ├── AlreadyOnHoldError       409 already-on-hold
 ├── NotOnHoldError           409 not-on-hold
 ├── ParticipantMovingError   409 participant-moving
+├── ParticipantAwayError     409 participant-away
 ├── CalleeBusyError          409 callee-busy
 ├── TooManyConferencesError  409 too-many-conferences
 ├── TooManySessionsError     409 too-many-sessions
@@ -123,6 +124,13 @@ class ParticipantMovingError(RefusalError):
 
     status, code = 409, "participant-moving"
     detail = "The participant is moving to another device."
+
+
+class ParticipantAwayError(RefusalError):
+    """A participant whose page has closed or reloads cannot become the host: it may never come back."""
+
+    status, code = 409, "participant-away"
+    detail = "The participant's page has closed or reloads."
 
 
 class CalleeBusyError(RefusalError):

@@ -149,7 +149,9 @@ class Conference(models.Model):
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     topology = models.CharField(max_length=8, choices=Topology)
     access = models.CharField(max_length=8, choices=Access, default=Access.INVITED)
-    locked = models.BooleanField(default=False, help_text="Whoever is not invited must knock. Only if access is open.")
+    locked = models.BooleanField(
+        default=False, db_default=False, help_text="Whoever is not invited must knock. Only if access is open."
+    )
     name = models.CharField(max_length=128, blank=True)
     state = models.CharField(max_length=20, default=ConferenceState.INVITATION_SENT)
     created_at = models.DateTimeField()
@@ -333,7 +335,9 @@ class Participant(models.Model):
     listed = models.BooleanField(
         default=True, help_text="Snapshots show it: it is present, or among the last that left."
     )
-    invited_by = models.CharField(max_length=128, blank=True, help_text="The username of the user who invited it.")
+    invited_by = models.CharField(
+        max_length=128, blank=True, default="", db_default="", help_text="The username of the user who invited it."
+    )
     joined_at = models.DateTimeField(null=True, blank=True, help_text="When its present or last stay began.")
     rings_until = models.DateTimeField(null=True, blank=True)
     move_until = models.DateTimeField(null=True, blank=True, help_text="When an armed move expires.")
@@ -355,7 +359,13 @@ class Participant(models.Model):
     stars = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="How its user rated the call, from 1 to 5. Only support staff see this."
     )
-    comment = models.TextField(blank=True, max_length=LONGEST_COMMENT, help_text="What its user wrote about the call.")
+    comment = models.TextField(
+        blank=True,
+        max_length=LONGEST_COMMENT,
+        default="",
+        db_default="",
+        help_text="What its user wrote about the call.",
+    )
     sdp_origin = models.CharField(
         max_length=48, blank=True, help_text="Session ID and version of the last o= line from its device."
     )
@@ -502,6 +512,10 @@ class KnockQuerySet(models.QuerySet["Knock"]):
         return self.pending().filter(expires_at__lte=now)
 
 
+# The knock waits, or was admitted and its session has not joined yet.
+_PENDING = Q(settled_at__isnull=True)
+
+
 class Knock(models.Model):
     """A session's request to be admitted to a locked conference."""
 
@@ -529,13 +543,16 @@ class Knock(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["conference", "session"],
-                condition=Q(settled_at__isnull=True),
+                condition=_PENDING,
                 name="knock_one_pending_per_session",
             ),
         ]
         indexes = [
-            models.Index(fields=["expires_at"], condition=Q(settled_at__isnull=True), name="knock_pending"),
-            models.Index(fields=["conference", "username"], name="knock_history"),
+            # A conference and a session may have many settled knocks, so queries for pending knocks have own indexes.
+            models.Index(fields=["conference", "username", "state", "settled_at"], name="knock_denials"),
+            models.Index(fields=["expires_at"], condition=_PENDING, name="knock_pending"),
+            models.Index(fields=["conference", "created_at"], condition=_PENDING, name="knock_at_conference"),
+            models.Index(fields=["session"], condition=_PENDING, name="knock_of_session"),
         ]
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ import logging
 import secrets
 
 from django.conf import settings
+from django.db import transaction
 
 from events import clock
 from events.models import Session
@@ -41,6 +42,12 @@ class Presence:
         if self._task is None or self._task.done() or self._task.get_loop() is not loop:
             self._task = loop.create_task(self._mark_all(), name="presence")
 
+    async def attend(self, session_id: str) -> None:
+        """Treat a poll that was answered at once as a reader that has stopped."""
+        await in_database_thread(follow)(session_id)
+        if not READERS.of(session_id):
+            self.lose(session_id)
+
     async def _mark_all(self) -> None:
         """Mark the sessions as they become due, until none is left. After an outage, try again."""
         loop = asyncio.get_running_loop()
@@ -49,26 +56,60 @@ class Presence:
             first = next(iter(self._due_at.values()))
             await asyncio.sleep(max(first - loop.time(), _PAUSE_SECONDS))
             due = [each for each, at in self._due_at.items() if at <= loop.time()][:BATCH]
+            for session_id in due:
+                del self._due_at[session_id]
             absent = [each for each in due if not READERS.of(each)]
             try:
-                await in_database_thread(mark_away)(absent)
+                await self._mark(absent)
             except OUTAGE as error:
                 log_outage(error)
-                continue
+                await self._outlast_outage(absent)
             except Exception:
                 logger.exception("%d sessions could not be marked as away", len(absent))
-            for session_id in due:
-                self._due_at.pop(session_id, None)
+
+    async def _outlast_outage(self, absent: list[str]) -> None:
+        """Wait until the database can be used, then start the time of all sessions again.
+
+        During the outage, no client could reconnect.
+        """
+        while not await in_database_thread(_is_database_usable)():
+            await asyncio.sleep(_PAUSE_SECONDS)
+        for session_id in [*self._due_at, *absent]:
+            self.lose(session_id)
+
+    async def _mark(self, absent: list[str]) -> None:
+        """Mark sessions as away, except those that have got a reader in the meantime.
+
+        Such a reader may have found its session present before the session was marked.
+        """
+        await in_database_thread(mark_away)(absent)
+        for session_id in absent:
+            if READERS.of(session_id):
+                await in_database_thread(follow)(session_id)
 
 
 PRESENCE = Presence()
 
 
 def mark_away(sessions: list[str]) -> None:
-    """Mark sessions as away from now on, if this process was the last to follow them."""
+    """Mark sessions as away from now on, if this process was the last to follow them.
+
+    The rows are locked in the order of their IDs, as in `log.append`. In any other order, the two could deadlock.
+    """
     if sessions:
         followed = Session.objects.not_over().filter(pk__in=sessions, followed_by=PROCESS, away_until__isnull=True)
-        followed.update(away_until=clock.now() + settings.AWAY_LIFETIME)
+        with transaction.atomic():
+            locked = followed.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True)
+            Session.objects.filter(pk__in=list(locked)).update(away_until=clock.now() + settings.AWAY_LIFETIME)
+
+
+def _is_database_usable() -> bool:
+    """Return whether the database answers a query."""
+    try:
+        Session.objects.order_by().values("pk").first()
+    except OUTAGE:
+        return False
+    return True
 
 
 def follow(session_id: str) -> bool:

@@ -18,6 +18,7 @@ from events.exceptions import (
     UnauthenticatedError,
 )
 from events.numbers import NumberError, RangeError, read_number
+from events.presence import PRESENCE
 from events.problems import OUTAGE, log_outage, refuse
 from events.reader import Batch, Entry, Heartbeat, SessionOverError, follow, read
 from events.readers import ReplacedError
@@ -111,6 +112,8 @@ async def _next_entries(session_id: str, after: int, seconds: float, end_turn: C
     is read once more: a wake-up may have been lost since the watcher's last check.
     """
     entries = await read(session_id, after)
+    if entries and seconds:
+        await PRESENCE.attend(session_id)
     if entries or not seconds:
         return entries
     async with aclosing(follow(session_id, after, heartbeat=seconds, on_waiting=end_turn)) as log:

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from conferences import wire
 from conferences.event_types import ParticipantInvited, ParticipantMuted
-from conferences.exceptions import FocusOnlyError
+from conferences.exceptions import FocusOnlyError, ParticipantAwayError
 from conferences.machine import Action, ParticipantState, decide
 from conferences.models import LeftReason, Participant, Role
 from conferences.operations import quotas
@@ -141,6 +141,7 @@ def make_host(
     :raises FocusOnlyError: in `peer`.
     :raises NotFoundError: when the other participant has not joined, or has left.
     :raises ParticipantMovingError: when one of the two is moving.
+    :raises ParticipantAwayError: when the page of the other participant has closed or reloads.
     :raises RateLimitedError: when a quota is used up.
     """
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
@@ -156,6 +157,8 @@ def make_host(
         raise NotFoundError("This participant has not joined, or has left.")
     for participant in (own, successor):
         decide(ParticipantState(participant.state), Action.HAND_OVER)
+    if successor.away:
+        raise ParticipantAwayError
     quotas.require_change(own)
     hand_over(locked, successor, by=own)
     locked.save()

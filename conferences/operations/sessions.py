@@ -93,9 +93,13 @@ def end_session(*, session_id: str, now: datetime, expired: bool = False) -> Non
 def end_away_session(*, session_id: str, now: datetime) -> None:
     """End a session that has been away for `AWAY_LIFETIME`. If it has joined a conference, check again later."""
     session = _lock_session(session_id)
-    if session.state != SessionState.ACTIVE or session.away_until is None or session.away_until > now:
+    if session.away_until is None or session.away_until > now:
         return
-    if Participant.objects.joined().filter(session=session).exists():
+    if session.state != SessionState.ACTIVE:
+        # A process of a former version has ended it. The timekeeper must not find it again.
+        session.away_until = None
+        session.save(update_fields=["away_until"])
+    elif Participant.objects.joined().filter(session=session).exists():
         session.away_until = now + settings.AWAY_LIFETIME
         session.save(update_fields=["away_until"])
     else:

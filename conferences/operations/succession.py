@@ -27,9 +27,10 @@ def hand_over(locked: LockedConference, successor: Participant, *, by: Participa
 def pass_on(locked: LockedConference, leaver: Participant) -> None:
     """If a participant leaves soon after it became the host, make the first joined participant the host.
 
-    Otherwise, a guest that hangs up in the moment of the hand-over would end the conference for all.
+    Participants that are away come last, because the conference would end if they do not come back.
+    Without the succession, a guest that hangs up in the moment of the hand-over would end the conference for all.
     """
     since = locked.conference.handed_over_at
-    others = [each for each in locked.joined if each is not leaver]
+    others = sorted((each for each in locked.joined if each is not leaver), key=lambda each: each.away)
     if leaver.role == Role.HOST and since is not None and locked.now - since <= GRACE and others:
         hand_over(locked, others[0], by=leaver)

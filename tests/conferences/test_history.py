@@ -7,7 +7,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from conferences.models import Conference, Participant, Stay
+from conferences.models import Conference, Knock, Participant, Stay
+from conferences.operations.deadlines import next_deadline, settle_due
 from conferences.operations.sessions import end_session
 from events.models import Session
 from tests.support.database import insert
@@ -142,3 +143,32 @@ class TestHistory:
 
         require_few_rows(come_and_go)
         assert Stay.objects.count() == 1
+
+    def test_of_knocks_slows_neither_the_host_nor_those_who_knock(self, user: Device, live: str) -> None:
+        stranger = Device.register("yan", vtn="+15550111", icmn="+15550112")
+        past, late = (f"'{(timezone.now() + timedelta(hours=hours)).isoformat(' ')}'" for hours in (-1, 1))
+        settled = {"state": "'knock-withdrawn'", "created_at": past, "expires_at": past, "settled_at": past}
+        crowd = {"conference_id": f"'{live}'", "session_id": f"'{stranger.id}'", **settled}
+        insert(Knock, 1, ENDED, id="'k' || i", username="'yan'", **crowd)
+        lobby = f"/mediaConferences/{live}"
+        # Many other users wait at other conferences.
+        waiting = {"state": "'knock-waiting'", "created_at": past, "expires_at": late, "settled_at": "NULL"}
+        insert(
+            Knock, 1, ENDED, id="'w' || i", username="'yan'", conference_id="'c' || i", session_id="'o' || i", **waiting
+        )
+
+        def knock() -> None:
+            assert user.request("PUT", f"{lobby}/lock", {"locked": True}).status_code == 204
+            response = stranger.request("POST", f"{lobby}/knocks")
+            assert response.status_code == 201, response.content
+            path = f"{lobby}/knocks/{response.json()['id']}"
+            assert len(user.request("GET", f"{lobby}/knocks").json()["knocks"]) == 1
+            assert user.request("PUT", path, {"admit": False}).status_code == 204
+            assert stranger.request("POST", f"{lobby}/knocks").status_code == 429
+            assert stranger.request("DELETE", path).status_code == 204
+            assert user.request("PUT", f"{lobby}/lock", {"locked": False}).status_code == 204
+            end_session(session_id=stranger.id, now=timezone.now())
+            settle_due(now=timezone.now())
+            next_deadline()
+
+        require_few_rows(knock)

@@ -96,3 +96,21 @@ def test_upgrade_makes_left_at_agree_with_the_state(before: Apps) -> None:
         ("ended unknown", NOW + timedelta(hours=1)),
         ("present", None),
     }
+
+
+# The last migrations before the columns and tables of presence, hand-over, rating, lobby and hands.
+FORMER = [("conferences", "0016_list_present_participants"), ("events", "0003_help_texts")]
+
+
+def test_former_processes_can_write_to_the_upgraded_tables() -> None:
+    """During an upgrade, processes of the former version run for a short time after the migrations."""
+    former = MigrationExecutor(connection).loader.project_state(FORMER).apps
+    make: Callable[[str, str], Any] = lambda app, name: former.get_model(app, name).objects.create  # noqa: E731
+    session = make("events", "Session")(token_hash="t", username="alice", created_at=NOW, expires_at=NOW)
+    conference = make("conferences", "Conference")(id="c" * 32, topology="peer", created_at=NOW)
+    make("conferences", "Participant")(
+        conference=conference, session=session, role="host", state="accepted", username="alice", position=1
+    )
+    assert not Conference.objects.get().locked
+    participant = Participant.objects.get()
+    assert (participant.away, participant.invited_by, participant.comment, participant.stars) == (False, "", "", None)

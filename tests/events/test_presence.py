@@ -1,22 +1,27 @@
 """A session that had a reader and lost it is away, whichever process it reconnects to."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection, transaction
+from django.test import AsyncClient
 from django.utils import timezone
 
+from conferences.models import Conference
 from events import presence, watcher
-from events.models import Session
+from events.models import Event, Session, hash_token
 from events.reader import follow
 from events.threads import in_database_thread
 from tests.support.endpoints import Endpoint, Endpoints, next_event, until
 from tests.support.log import in_database
-from tests.support.services import Backends, Server
+from tests.support.services import Backends, Server, wait_until
 
 pytestmark = [pytest.mark.usefixtures("_no_idle_connections")]
 
@@ -108,6 +113,101 @@ async def test_sessions_are_marked_after_an_outage(monkeypatch: pytest.MonkeyPat
     await read_once(session)
     await until_away(session)
     assert failures == []
+
+
+@in_database
+@pytest.mark.parametrize("wait", [0, 25])
+async def test_a_poll_that_is_answered_at_once_is_a_reader_if_it_would_have_waited(
+    async_client: AsyncClient, wait: int
+) -> None:
+    later = timezone.now() + timedelta(seconds=60)
+    session = await in_database_thread(new_session)(away_until=later, followed_by="another", last_seq=1)
+    conference = Conference(topology="peer", created_at=timezone.now())
+    await in_database_thread(conference.save)()
+    event = Event(session=session, seq=1, type="told", conference_id=conference.pk, wire='{"seq":1}', at=timezone.now())
+    await in_database_thread(event.save)()
+    await in_database_thread(Session.objects.filter(pk=session.pk).update)(token_hash=hash_token("token"))
+    path, headers = f"/sessions/{session.pk}/events?wait={wait}", {"authorization": "Bearer token"}
+    assert (await async_client.get(path, headers=headers)).json()["after"] == 1
+    assert await in_database_thread(is_away)(session) is (wait == 0)
+    if wait:
+        await until_away(session)
+
+
+@in_database
+async def test_an_outage_is_no_absence(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """After an outage, clients have as much time to reconnect as usual."""
+    settings.AWAY_AFTER = timedelta(seconds=1)
+    session, other = await in_database_thread(new_session)(), await in_database_thread(new_session)()
+    real, tried_at = presence.mark_away, list[float]()
+
+    def failing(sessions: list[str]) -> None:
+        tried_at.append(time.monotonic())
+        if len(tried_at) == 1:
+            raise OperationalError("gone")
+        real(sessions)
+
+    monkeypatch.setattr(presence, "mark_away", failing)
+    await read_once(session)
+    await read_once(other)
+    await until_away(session)
+    await until_away(other)
+    assert all(later - tried_at[0] > 0.9 for later in tried_at[1:])
+
+
+@in_database
+async def test_a_session_whose_reader_starts_while_it_is_marked_is_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader finds its session present, so it writes nothing. After that, the session is marked."""
+    session, real = await in_database_thread(new_session)(), presence.mark_away
+    is_read, is_marked = threading.Event(), threading.Event()
+
+    def slow(sessions: list[str]) -> None:
+        is_marked.set()
+        assert is_read.wait(20)
+        real(sessions)
+
+    monkeypatch.setattr(presence, "mark_away", slow)
+    await read_once(session)
+    assert await asyncio.to_thread(is_marked.wait, 20)
+    async with aclosing(follow(session.pk, 0, heartbeat=0.1, on_waiting=lambda: None)) as log:
+        await anext(log)
+        is_read.set()
+        # The other session is marked later, in the same way.
+        other = await in_database_thread(new_session)()
+        await read_once(other)
+        await until_away(other)
+        assert not await in_database_thread(is_away)(session)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks the whole database")
+@in_database
+def test_sessions_are_locked_in_the_order_of_their_ids() -> None:
+    """`log.append` locks them in this order, too. In any other order, the two could deadlock."""
+    # PostgreSQL reads such a small table in the order in which its rows were written.
+    for pk in ("b", "c", "a"):
+        new_session(pk=pk, followed_by=presence.PROCESS)
+    is_blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Session.objects.select_for_update().get(pk="a")
+            marking = pool.submit(_mark_and_close, ["c", "b", "a"])
+            wait_until(lambda: _value_of(is_blocked) > 0, "blocked at the first session")
+            # The other sessions are not locked yet.
+            Session.objects.select_for_update(nowait=True).get(pk="b")
+            Session.objects.select_for_update(nowait=True).get(pk="c")
+        marking.result(20)
+    assert Session.objects.away().count() == 3
+
+
+def _mark_and_close(sessions: list[str]) -> None:
+    presence.mark_away(sessions)
+    connection.close()
+
+
+def _value_of(sql: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return int(cursor.fetchone()[0])
 
 
 @in_database

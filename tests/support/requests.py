@@ -26,6 +26,7 @@ EVERY_ADDRESS = [
     ("GET", "/sessions/{session}"),
     ("PUT", "/sessions/{session}"),
     ("DELETE", "/sessions/{session}"),
+    ("POST", "/sessions/{session}/away"),
     ("POST", "/mediaConferences"),
     ("GET", "/mediaConferences"),
     ("GET", "/mediaConferences/{conference}"),

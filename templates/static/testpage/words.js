@@ -18,6 +18,7 @@ const REFUSALS = {
   "focus-only": "Participants of a direct call cannot be muted.",
   "forbidden": "Only the host of the conference can do that.",
   "not-found": "This conference no longer exists, or you cannot join it.",
+  "participant-away": "This person’s page has closed or is reloading. Choose somebody else.",
   "participant-moving": "The other side is moving to another device. Try again in a moment.",
   "enabler-unreachable": "The conference service cannot be reached. Is it running?",
   "media-unavailable": "The conference service has no capacity for media at the moment.",

@@ -10,7 +10,7 @@ from conferences.operations.deadlines import next_deadline, settle_due
 from conferences.operations.sessions import end_away_session
 from events.models import Session
 from tests.support.actions import CALL_HOLD
-from tests.support.deadlines import INSTANT
+from tests.support.deadlines import INSTANT, assert_all_is_settled
 from tests.support.devices import Call, Device, hold
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_engine]
@@ -58,6 +58,17 @@ def test_a_session_that_has_ended_stays_ended(alice: Device) -> None:
     ended = alice.row
     end_away_session(session_id=alice.id, now=timezone.now())
     assert alice.row.ended_at == ended.ended_at
+
+
+def test_an_ended_session_is_no_longer_away(alice: Device) -> None:
+    """During an upgrade, a process of the former version may end a session that is away."""
+    now = timezone.now()
+    alice.request("DELETE", f"/sessions/{alice.id}")
+    leave_for(alice, now)
+    settle_due(now=now)
+    assert alice.row.away_until is None
+    assert next_deadline() is None
+    assert_all_is_settled(now)
 
 
 def test_its_participant_moves_on_although_it_ends(call: Call) -> None:

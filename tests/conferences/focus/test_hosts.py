@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from conferences.models import Conference, Participant
 from conferences.operations.focus import leg_lost
-from tests.support.actions import CALL_HOLD
+from tests.support.actions import CALL_HOLD, MOD
 from tests.support.devices import Device, open_call
 from tests.support.focus import ScriptedNode
 from tests.support.meeting import SCRIPTED, Meeting, put
@@ -149,6 +149,15 @@ class TestRefusals:
         bob.delete(trio.id)
         refused(404, "not-found", make_host, trio, alice, bob)
 
+    def test_a_participant_whose_page_has_closed_cannot_become_the_host(
+        self, trio: Meeting, alice: Device, bob: Device
+    ) -> None:
+        """If it does not come back, the conference would end for everybody."""
+        bob.request("POST", f"/sessions/{bob.id}/away")
+        refused(409, "participant-away", make_host, trio, alice, bob)
+        assert bob.put(trio.id, MOD, bob.offer()).status_code == 204
+        assert make_host(trio, alice, bob).status_code == 204
+
     def test_an_invited_user_cannot_become_the_host(self, trio: Meeting, alice: Device) -> None:
         path = f"/mediaConferences/{trio.id}/participants"
         invited = alice.request("POST", path, {"to": "dave"}).json()["id"]
@@ -221,6 +230,19 @@ class TestLeavingInTheMomentOfTheHandOver:
         leg_lost(conference_id=trio.id, participant_id=participant.pk, leg=leg, by=SCRIPTED, now=at)
         assert roles(trio)["alice"] == "host"
         assert Conference.objects.get().state == "session-open"
+
+    def test_the_role_goes_to_somebody_who_is_not_away(self, trio: Meeting, alice: Device, bob: Device) -> None:
+        make_host(trio, alice, bob)
+        alice.request("POST", f"/sessions/{alice.id}/away")
+        assert bob.delete(trio.id).json()["outcome"] == "left"
+        assert roles(trio) == {"alice": "guest", "bob": "guest", "carol": "host"}
+
+    def test_the_role_goes_to_somebody_who_is_away_if_there_is_nobody_else(self, alice: Device, bob: Device) -> None:
+        meeting = Meeting.open(alice, bob)
+        make_host(meeting, alice, bob)
+        alice.request("POST", f"/sessions/{alice.id}/away")
+        assert bob.delete(meeting.id).json()["outcome"] == "left"
+        assert roles(meeting)["alice"] == "host"
 
     def test_without_others_the_conference_ends(self, alice: Device, bob: Device) -> None:
         meeting = Meeting.open(alice, bob)
