@@ -22,7 +22,7 @@ async def test_a_call_works_if_the_devices_are_refused(visit: Visit, launch: Lau
     # The dialog says what is true now.
     await alice.page.context.grant_permissions(["microphone"])
     await alice.press("media-retry")
-    await alice.shows("media-dialog", "This page may not use the camera.", "others still hear you")
+    await alice.shows("media-dialog", "This page may not use the camera.", "the others still hear you")
     await alice.press("media-without")
     # A call without a camera is accepted without one.
     await bob.press("ring-accept")
