@@ -66,6 +66,11 @@ def now() -> datetime:
     return reading.now()
 
 
+def exact() -> datetime:
+    """Return the database's time by a query, to compare instants of several processes that are close together."""
+    return timezone.now() if connection.vendor == "sqlite" else ask()
+
+
 def _refresh(last: _Reading | None) -> _Reading:
     """Read the database's clock and return the reading, or `last` if the new one was slow and `last` is not old."""
     reading, trip_seconds = _read()

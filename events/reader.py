@@ -110,8 +110,8 @@ class Reader:
     async def start(self) -> None:
         """Register as a reader of the session: in this process, in the group for wake-ups, and in other processes."""
         if settings.REDIS_URL:
-            # Use the database's clock, because processes on several hosts compare ranks.
-            self.rank = (await in_database_thread(clock.now)()).timestamp(), secrets.token_urlsafe(9)
+            # Several processes compare ranks, and sockets may be opened within milliseconds.
+            self.rank = (await in_database_thread(clock.exact)()).timestamp(), secrets.token_urlsafe(9)
         READERS.add(self)
         WATCHER.start()
         await inbox().update_group(self.session_id)

@@ -128,6 +128,8 @@ class Studio:
 
     async def take(self, page: Page, name: str) -> str:
         """Take a screenshot after the page's animations have ended, and return the URI of the file."""
+        # Nothing is under the mouse.
+        await page.mouse.move(0, 0)
         await page.wait_for_timeout(1500)
         path = self._directory / f"{name}.png"
         await page.screenshot(path=path)
@@ -155,11 +157,10 @@ async def take(server: Server, directory: Path) -> None:
         for person in (alice, bob):
             await person.until(_IS_SHARP)
         in_call = await studio.take(alice.page, "in-call")
-        await alice.press("btn-hold")
-        await bob.is_in("held")
-        on_hold = await studio.take(alice.page, "on-hold")
-        await alice.press("btn-hold")
-        await alice.is_in("open")
+        # So that the timeline has more to show.
+        for state in ("on-hold", "open"):
+            await alice.press("btn-hold")
+            await alice.is_in(state)
         await alice.press("btn-timeline")
         timeline = await studio.take(alice.page, "timeline")
         await alice.page.keyboard.press("Escape")
@@ -171,8 +172,9 @@ async def take(server: Server, directory: Path) -> None:
         await phone.until(_IS_SHARP)
         on_phone = await studio.take(phone.page, "on-phone")
         await bob.press("btn-hold")
+        await bob.is_in("on-hold")
         await phone.is_in("held")
-        held = await studio.take(phone.page, "held")
+        on_hold, held = await asyncio.gather(studio.take(bob.page, "on-hold"), studio.take(phone.page, "held"))
         await studio.pair("call", in_call, ringing)
         await studio.pair("timeline", timeline, on_phone)
         await studio.pair("hold", on_hold, held)
@@ -190,8 +192,9 @@ async def take_conference(studio: Studio) -> None:
     await gather(alice, *guests)
     for person in (alice, *guests):
         await person.until(_SEES, 3)
-    in_a_grid = await studio.take(alice.page, "conference")
-    on_phone = await studio.take(guests[1].page, "conference-on-phone")
+    in_a_grid, on_phone = await asyncio.gather(
+        studio.take(alice.page, "conference"), studio.take(guests[1].page, "conference-on-phone")
+    )
     await studio.pair("conference", in_a_grid, on_phone)
 
 

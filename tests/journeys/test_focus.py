@@ -26,6 +26,13 @@ from tests.support.journeys.people import Person, Visit, call, move
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
+# The tile at the end of the last row.
+_LAST_PLACE = """() => {
+  const place = (tile) => { const {x, y} = tile.getBoundingClientRect(); return 10_000 * Math.round(y) + x; };
+  const tiles = [...document.querySelectorAll("#tiles > li")].sort((one, other) => place(one) - place(other));
+  return tiles.at(-1).dataset.testid;
+}"""
+
 
 # A microphone with a steady tone. The beeps of Chromium's fake microphone are too short to count as speech.
 _HUMMING = """(() => {
@@ -132,6 +139,7 @@ async def test_a_participant_that_joins_later_sees_all_others_at_once(visit: Vis
     await alice.press("invite-erin-late")
     await alice.press("invite-close")
     await expect(tile(alice, erin)).to_have_attribute("data-state", "invited")
+    assert await alice.page.evaluate(_LAST_PLACE) == "tile-self"
     await erin.press("ring-accept")
     await erin.is_in("open")
     await all_see_each_other(*people, erin)

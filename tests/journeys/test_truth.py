@@ -109,7 +109,7 @@ async def test_the_page_says_who_closed_a_page_and_that_a_call_through_a_dead_se
     await call(alice, bob)
     await sees(alice, bob)
     await bob.page.reload()
-    await expect(tile(alice, bob)).to_contain_text("bob-dead closed or is reloading the page", use_inner_text=True)
+    await expect(tile(alice, bob)).to_contain_text("bob-dead is away", use_inner_text=True)
     await bob.press("rejoin-join")
     await sees(alice, bob)
     await expect(tile(alice, bob)).to_have_attribute("data-state", "")

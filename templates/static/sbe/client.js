@@ -189,6 +189,16 @@ export class SbeClient extends Emitter {
   }
 
   /**
+   * Ask the back end for another session of the same user, and do not start with it: for `onTokenNeeded`.
+   *
+   * @param {Partial<Identity>} identity
+   * @throws {Refusal | NetworkError} and what the application's `register` throws
+   */
+  newSession(identity) {
+    return this.#backEnd.register(identity);
+  }
+
+  /**
    * Start with a session that the application's back end has registered already.
    *
    * @param {Session} session the enabler's answer to `POST /sessions`, with its token

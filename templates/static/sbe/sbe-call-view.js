@@ -94,7 +94,11 @@ function icon(name) {
 
 /** @param {string} name */
 function initials(name) {
-  const words = name.split(/[\s._-]+/).filter(Boolean);
+  // Without an addition in parentheses, such as "(guest 1234)".
+  const words = name
+    .replace(/(?<=\S)\s*\(.*\)$/, "")
+    .split(/[\s._-]+/)
+    .filter(Boolean);
   const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
   return letters.map((word) => [...word][0].toUpperCase()).join("");
 }

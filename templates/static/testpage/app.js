@@ -23,7 +23,7 @@ import { Settings } from "./settings.js";
 import { Stage, nameOf } from "./stage.js";
 import { TileMenu } from "./tile-menu.js";
 import { Timeline } from "./timeline.js";
-import { announce, clearToasts, toast } from "./toasts.js";
+import { announce, clearToasts, clearToastsOf, toast } from "./toasts.js";
 import { View } from "./view.js";
 import { addedWords, deviceWords, noticeWords } from "./words.js";
 
@@ -35,7 +35,13 @@ import { addedWords, deviceWords, noticeWords } from "./words.js";
  */
 
 const { enablerUrl = location.origin, devServerUrl = "/dev" } = document.body.dataset;
-const client = new SbeClient({ devServer: new URL(devServerUrl, location.href).href, enabler: enablerUrl });
+/** @type {SbeClient} */
+const client = new SbeClient({
+  devServer: new URL(devServerUrl, location.href).href,
+  enabler: enablerUrl,
+  // A computer that slept has lost its session. Register it again without asking.
+  onTokenNeeded: ({ idempotencyKey: _, ...identity }) => client.newSession(identity),
+});
 const link = new JoinLink(client.remembered?.username ?? null);
 document.body.toggleAttribute("data-guest", link.isGuest);
 const actions = new Actions(client, link, { onStart: () => people.clear(), onDone: draw });
@@ -72,7 +78,8 @@ const peoplePanel = new PeoplePanel(client.media, {
   onMenu: (target, button) => menu.open(target, button),
   onInvite: () => invite.open(),
   onNews: announce,
-  onKnock: (text) => toast(text),
+  onKnock: (text, open) => toast(text, { kind: "knock", action: { label: "View", act: open } }),
+  onKnocksSeen: () => clearToastsOf("knock"),
 });
 const endScreen = new EndScreen((send) => void actions.attempt(send));
 const people = new People((to, options) => void actions.attempt(() => actions.start(to, options)));

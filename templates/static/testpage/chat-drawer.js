@@ -82,7 +82,7 @@ export class ChatDrawer {
       { class: goesOn ? "sr-only" : "message-head" },
       make("strong", {}, name),
       " ",
-      make("time", {}, at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })),
+      make("time", {}, at.toLocaleTimeString([], { hour: "numeric", minute: "2-digit" })),
     );
     this.#log.append(
       make(

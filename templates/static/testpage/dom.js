@@ -90,9 +90,10 @@ export function showTracks(video, tracks) {
   video.srcObject = wanted.length > 0 ? new MediaStream(wanted) : null;
 }
 
-/** @param {string} name */
+/** Return the initials of a name, without an addition in parentheses. @param {string} name */
 export function initials(name) {
   const words = name
+    .replace(/(?<=\S)\s*\(.*\)$/, "")
     .trim()
     .split(/[\s._-]+/)
     .filter(Boolean);

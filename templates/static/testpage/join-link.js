@@ -41,6 +41,11 @@ export class JoinLink {
   }
 }
 
+/** Return a name without a guest's number, for small spaces. It still says that this is a guest. @param {string} name */
+export function shortName(name) {
+  return name.replace(OF_GUEST, " (guest)");
+}
+
 /** Return the name that a guest entered. @param {string} username */
 export function nameOfGuest(username) {
   return username.replace(OF_GUEST, "");

@@ -52,7 +52,8 @@ function ask(errors, wanted) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("media-dialog"));
   const { title, cause, consequence, without } = deniedWords(errors, wanted);
   setText(byId("media-title"), title);
-  setText(byId("media-text"), `${cause} ${consequence}`);
+  setText(byId("media-text"), cause);
+  setText(byId("media-consequence"), consequence);
   setText(byId("media-without"), without);
   dialog.returnValue = "cancel";
   for (const choice of ["retry", "without", "cancel"]) byId(`media-${choice}`).onclick = () => dialog.close(choice);

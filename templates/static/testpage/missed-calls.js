@@ -51,18 +51,22 @@ export class MissedCalls {
   #show(calls) {
     this.#calls = calls;
     byId("missed").hidden = calls.length === 0;
+    /** @type {Map<string, Conference[]>} */
+    const byCaller = new Map();
+    for (const call of calls) byCaller.set(callerOf(call), [...(byCaller.get(callerOf(call)) ?? []), call]);
     showChildren(
       byId("missed-list"),
-      calls.map((call) => this.#row(call)),
+      [...byCaller].map(([caller, [newest, ...older]]) => this.#row(caller, newest, older.length)),
     );
   }
 
-  /** @param {Conference} call */
-  #row({ createdAt, participants }) {
-    const host = participants.find(({ role }) => role === "host")?.username ?? "";
+  /** @param {string} host @param {Conference} newest @param {number} older how many calls came before it */
+  #row(host, { createdAt, participants }, older) {
     const others = participants.filter(({ role, state }) => role !== "host" && state !== "invited");
     const names = others.map(({ username }) => username).filter((name) => name && name !== this.#user);
-    const detail = [timeOf(createdAt), names.length > 0 ? `with ${listOf(names)}` : ""].filter(Boolean).join(" · ");
+    const together = names.length > 0 ? `with ${listOf(names)}` : "";
+    const count = older > 0 ? `${older + 1} calls` : "";
+    const detail = [count, timeOf(createdAt), together].filter(Boolean).join(" · ");
     const words = `Call ${host} back`;
     const button = make(
       "button",
@@ -85,10 +89,15 @@ export class MissedCalls {
   }
 }
 
+/** @param {Conference} call */
+function callerOf({ participants }) {
+  return participants.find(({ role }) => role === "host")?.username ?? "";
+}
+
 /** @param {string} instant */
 function timeOf(instant) {
   const at = new Date(instant);
-  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const time = at.toLocaleTimeString([], { hour: "numeric", minute: "2-digit" });
   if (at.toDateString() === new Date().toDateString()) return time;
   return `${at.toLocaleDateString([], { weekday: "short", day: "numeric", month: "short" })}, ${time}`;
 }

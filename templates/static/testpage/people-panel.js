@@ -1,4 +1,5 @@
 import { Drawer } from "./drawer.js";
+import { nameOfGuest, shortName } from "./join-link.js";
 import { byId, deviceIcon, icon, initials, make, setIcon, setText, showChildren } from "./dom.js";
 
 /**
@@ -45,15 +46,20 @@ export class PeoplePanel {
    * @param {(target: Target, button: HTMLElement) => void} actions.onMenu
    * @param {() => void} actions.onInvite
    * @param {(text: string) => void} actions.onNews for screen readers
-   * @param {(text: string) => void} actions.onKnock
+   * @param {(text: string, open: () => void) => void} actions.onKnock `open` opens the panel
+   * @param {() => void} actions.onKnocksSeen runs when nobody waits, or the panel shows who does
    */
-  constructor(media, { begin, onMenu, onInvite, onNews, onKnock }) {
+  constructor(media, { begin, onMenu, onInvite, onNews, onKnock, onKnocksSeen }) {
     this.media = media;
     this.begin = begin;
     this.onMenu = onMenu;
     this.onNews = onNews;
     this.onKnock = onKnock;
-    this.#drawer = new Drawer("people-panel", "btn-people", () => byId("people-panel-close"));
+    this.onKnocksSeen = onKnocksSeen;
+    this.#drawer = new Drawer("people-panel", "btn-people", (open) => {
+      if (open) onKnocksSeen();
+      return byId("people-panel-close");
+    });
     byId("btn-hand").addEventListener("click", () => begin((call) => call.raiseHand(!isRaised(call.me))));
     byId("people-invite").addEventListener("click", onInvite);
     this.#lock.addEventListener("change", () => {
@@ -126,8 +132,10 @@ export class PeoplePanel {
     for (const knock of knocks) {
       if (this.#knocks.has(knock.id)) continue;
       this.#knocks.set(knock.id, this.#makeKnock(knock));
-      if (!this.#drawer.isOpen) this.onKnock(`${knock.username} asks to join. Answer under People.`);
+      if (!this.#drawer.isOpen)
+        this.onKnock(`${shortName(knock.username)} asks to join.`, () => this.#drawer.toggle(true));
     }
+    if (knocks.length === 0) this.onKnocksSeen();
     byId("people-waiting").hidden = knocks.length === 0;
     showChildren(byId("people-knocks"), [...this.#knocks.values()]);
     const here = Number(byId("people-count").textContent);
@@ -155,7 +163,11 @@ export class PeoplePanel {
       "li",
       { "class": "attendee", "data-testid": `knock-${username}` },
       make("span", { "class": "avatar", "aria-hidden": "true" }, initials(username)),
-      make("div", { class: "person-text" }, ...nameLines(username, device ?? "")),
+      make(
+        "div",
+        { class: "person-text", title: username },
+        ...nameLines(nameOfGuest(username), knockDetail(username, device)),
+      ),
       deny,
       admit,
     );
@@ -195,7 +207,9 @@ export class PeoplePanel {
       element.dataset.testid = `attendee-${row.mine ? "self" : row.name}`;
       element.dataset.hand = String(row.hand);
       setText(avatar, initials(row.name));
-      setText(name, row.mine ? `${row.name} (you)` : row.name);
+      const plain = nameOfGuest(row.name);
+      setText(name, row.mine ? `${plain} (you)` : plain);
+      name.title = row.name;
       setText(detail, row.detail);
       setIcon(/** @type {Element} */ (device.parentElement), row.device);
       sharing.hidden = !row.sharing;
@@ -235,7 +249,9 @@ export function rowsOf({ me, others }, media = {}) {
       name: each.username || "Somebody",
       mine: each.mine,
       host: each.role === "host",
-      detail: [each.role === "host" ? "Host" : "", stateWords(each), each.device ?? ""].filter(Boolean).join(" · "),
+      detail: [each.role === "host" ? "Host" : guestWord(each.username), stateWords(each), each.device ?? ""]
+        .filter(Boolean)
+        .join(" · "),
       device: deviceIcon(each.device ?? ""),
       muted: each.muted.audio && each.state !== "invited",
       sharing: each.sharing,
@@ -252,10 +268,20 @@ export function rowsOf({ me, others }, media = {}) {
 /** @param {{state: string, interrupted: boolean, weak: boolean, away?: boolean, unreachable?: boolean}} participant */
 function stateWords({ state, interrupted, weak, away, unreachable }) {
   if (state === "invited") return unreachable ? "Not here at the moment" : "Ringing…";
-  if (away) return "Closed or is reloading the page";
+  if (away) return "Away";
   if (state === "on-hold") return "On hold";
   if (state === "moving") return "Moving to another device";
   return interrupted ? "Connection interrupted" : weak ? "Weak connection" : "";
+}
+
+/** @param {string} username @param {string | null | undefined} device */
+function knockDetail(username, device) {
+  return [guestWord(username), device ?? ""].filter(Boolean).join(" · ");
+}
+
+/** @param {string} username */
+function guestWord(username) {
+  return nameOfGuest(username) === username ? "" : "Guest";
 }
 
 /** Whether hands make sense: two people in a call need none. @param {Call} call */

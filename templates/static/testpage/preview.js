@@ -33,6 +33,8 @@ export class Preview {
   #errors = [];
   /** Whether the host of a locked conference has been asked, and has not answered yet. */
   #waits = false;
+  /** Whether a request to join has not been answered yet. The client repeats it if the server asks for a pause. */
+  #joins = false;
 
   /**
    * @param {SbeClient} client
@@ -184,8 +186,9 @@ export class Preview {
     this.#name.readOnly = this.#waits;
     byId("preview-as").hidden = this.#needsName;
     setText(byId("preview-as-name"), session?.username ?? "");
-    setText(byId("preview-title"), rejoinable ? "Go back to the conference?" : "Ready to join?");
-    setText(byId("preview-join"), rejoinable ? "Rejoin" : "Join");
+    const title = rejoinable ? "Go back to the conference?" : "Ready to join?";
+    setText(byId("preview-title"), this.#waits ? "Asking to join" : title);
+    setText(byId("preview-join"), this.#joins ? "Joining…" : rejoinable ? "Rejoin" : "Join");
     byId("preview-back").hidden = this.#waits || this.link.isGuest || session === null;
     byId("preview-join").hidden = this.#waits;
     byId("preview-waiting").hidden = !this.#waits;
@@ -206,7 +209,8 @@ export class Preview {
     this.#complain({});
     if (this.#needsName && !name) return this.#complain({ name: "Enter your name." });
     const join = /** @type {HTMLButtonElement} */ (byId("preview-join"));
-    join.disabled = true;
+    this.#joins = join.disabled = true;
+    this.#draw();
     try {
       await this.onJoin(this.#needsName ? name : null);
     } catch (error) {
@@ -214,7 +218,8 @@ export class Preview {
       const { username } = error instanceof Refusal ? fieldWords(error) : {};
       this.#complain(username ? { name: username } : { form: errorWords(error) });
     } finally {
-      join.disabled = false;
+      this.#joins = join.disabled = false;
+      this.#draw();
     }
   }
 

@@ -1,5 +1,6 @@
 import { byId, initials, setIcon, setText, showTracks } from "./dom.js";
 import { linkTo } from "./invite-dialog.js";
+import { shortName } from "./join-link.js";
 import { canGoOn } from "./leave-dialog.js";
 import { preferences } from "./preferences.js";
 import { Tiles } from "./tiles.js";
@@ -7,10 +8,12 @@ import {
   bitrateWords,
   durationWords,
   endedWords,
+  listOf,
   perceives,
   ringingWords,
   secondsUntil,
   troubleWords,
+  unansweredWords,
 } from "./words.js";
 
 /**
@@ -129,6 +132,8 @@ export class Stage {
     byId("tag-name").hidden = !inCall;
     byId("tag-quality").hidden = !inCall;
     setText(byId("tag-username"), name);
+    // With several others, each tile shows it.
+    byId("tag-mic-off").toggleAttribute("hidden", call.others.length !== 1 || !other.muted.audio);
   }
 
   /** Draw this side's own small tile: the camera's picture, or an avatar. @param {Call} call */
@@ -182,6 +187,7 @@ export class Stage {
     // In a conference, a participant's hold is shown on its tile.
     byId("hold-overlay").hidden = state !== "on-hold" && (state !== "held" || call.hasFocus);
     if (state === "on-hold") {
+      setIcon(byId("hold-overlay"), "pause");
       const both = !call.hasFocus && call.other?.state === "on-hold" ? ` ${name} put you on hold as well.` : "";
       setText(byId("hold-overlay-text"), "You put the call on hold");
       const { microphone, camera, screen } = this.client.media;
@@ -190,6 +196,7 @@ export class Stage {
       setText(byId("hold-overlay-sub"), `${withheld ? `${who} cannot ${withheld} you.` : ""}${both}`.trim());
     } else if (state === "held" && !call.hasFocus) {
       const moving = call.otherMoves;
+      setIcon(byId("hold-overlay"), moving ? "move" : "pause");
       setText(byId("hold-overlay-text"), moving ? `${name} is moving to another device` : `${name} put you on hold`);
       // With the hold of the design sheet (recvonly) the holder still receives media. The other side should know that.
       const sent = perceives(this.#sent(call));
@@ -209,7 +216,7 @@ export class Stage {
     if (state === "moving") {
       setText(
         byId("moved-title"),
-        this.ringing.length > 0 ? `Ringing ${this.ringing.join(", ")}` : "Ringing your other devices",
+        this.ringing.length > 0 ? `Ringing ${listOf(this.ringing)}` : "Ringing your other devices",
       );
       const left = secondsUntil(call.ringsUntil);
       setText(
@@ -225,7 +232,8 @@ export class Stage {
     if (state === "ended") {
       const lasted = call.openedAt && this.#endedAfter(call);
       const left = this.link.isGuest && call.endReason === "here";
-      setText(byId("ended-title"), left ? "You left the conference" : call.openedAt ? "Call ended" : "No call");
+      const title = call.openedAt ? "Call ended" : unansweredWords(call.endReason);
+      setText(byId("ended-title"), left ? "You left the conference" : title);
       const words = endedWords(call.endReason, endedBy(call), {
         wasOpen: call.openedAt !== null,
         together: wasTogether(call),
@@ -366,9 +374,9 @@ const OVER = ["hung-up", "ended-by-support"];
 export function nameOf(call) {
   const { others } = call;
   if (call.hasFocus && (call.conference?.name || others.length > 1))
-    return call.conference?.name || listed(others.map(({ username }) => username || "somebody"));
+    return call.conference?.name || listed(others.map(({ username }) => shortName(username) || "somebody"));
   // A user who is called by number has no name until they answer.
-  return call.other?.username || (call.addresses[0] ?? "").replace(/^tel:/, "") || "Open conference";
+  return shortName(call.other?.username ?? "") || (call.addresses[0] ?? "").replace(/^tel:/, "") || "Open conference";
 }
 
 /** The name of the participant who ended the call. @param {Call} call */

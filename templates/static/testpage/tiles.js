@@ -1,4 +1,5 @@
 import { byId, icon, initials, make, setIcon, setText, showTracks } from "./dom.js";
+import { shortName } from "./join-link.js";
 import { arrange } from "./layout.js";
 import { preferences } from "./preferences.js";
 import { ringingWords, troubleWords } from "./words.js";
@@ -30,11 +31,25 @@ import { ringingWords, troubleWords } from "./words.js";
  * @property {boolean} manageable whether this side may mute and remove them
  */
 
-/** The overlays for states that are no trouble. @type {Record<string, Veil | undefined>} */
-const VEILS = {
-  "on-hold": { icon: "pause", words: "On hold" },
-  "moving": { icon: "move", words: "Moving to another device" },
-};
+/**
+ * Return the overlay for a state that is no trouble.
+ *
+ * @param {string} state
+ * @param {string} name of the only other participant; empty if there are several
+ * @returns {Veil | undefined}
+ */
+function veilOf(state, name) {
+  if (state === "on-hold") return { icon: "pause", words: name ? `${name} put you on hold` : "On hold" };
+  if (state === "moving")
+    return { icon: "move", words: name ? `${name} is moving to another device` : "Moving to another device" };
+  return undefined;
+}
+
+/** In a grid, an avatar alone says that a camera is off. @param {boolean} alone @param {boolean} ownPicture */
+function cameraWords(alone, ownPicture) {
+  if (!alone) return "";
+  return ownPicture ? "The camera is off" : "Audio call";
+}
 
 /**
  * A tile for each participant of a conference, and for each screen. The order and the elements of the tiles do not
@@ -93,6 +108,9 @@ export class Tiles {
     }
     faces.forEach((face, index) => {
       const tile = this.#tiles.get(face.key) ?? this.#make(face);
+      // The map has the order of the faces, and the layout the order of the map.
+      this.#tiles.delete(face.key);
+      this.#tiles.set(face.key, tile);
       // Move it only if it is in the wrong place: a move interrupts its video.
       if (this.#list.children[index] !== tile) this.#list.insertBefore(tile, this.#list.children[index] ?? null);
       this.#fill(tile, face);
@@ -187,7 +205,6 @@ export class Tiles {
         menu,
       );
     });
-    this.#tiles.set(key, tile);
     this.#arriving.add(key);
     if (sort === "screen") this.#overPin.add(key);
     void useSpeaker(tile);
@@ -212,14 +229,15 @@ export class Tiles {
     // Chromium does not always start playing by itself if tracks are replaced before the first frame.
     if (video.paused && video.srcObject) void video.play().catch(() => undefined);
     setText(part(tile, ".avatar"), initials(name));
-    setText(part(tile, ".placeholder-name"), name);
+    setText(part(tile, ".placeholder-name"), shortName(name));
     setText(part(tile, ".tile-words"), words);
     part(tile, ".tile-veil").hidden = !veil;
     if (veil) {
       setIcon(part(tile, ".tile-veil"), veil.icon);
       setText(part(tile, ".tile-veil p"), veil.words);
     }
-    const shown = face.sort === "screen" ? `${name}’s screen` : face.sort === "self" ? "You" : name;
+    const short = shortName(name);
+    const shown = face.sort === "screen" ? `${short}’s screen` : face.sort === "self" ? "You" : short;
     setText(part(tile, ".tile-name span"), shown);
     setText(
       part(tile, ".tile-name .sr-only"),
@@ -291,19 +309,29 @@ export class Tiles {
 function facesOf(call, client) {
   const { others, me } = call;
   const isHost = me?.role === "host";
-  const faces = others.flatMap((other) => [person(other, call, isHost), ...(other.screen ? [screen(other)] : [])]);
+  const ownPicture = client.media.camera !== null || client.media.screen !== null;
+  const faces = others.flatMap((other) => [
+    person(other, call, { isHost, ownPicture }),
+    ...(other.screen ? [screen(other)] : []),
+  ]);
   // If there is only one other tile, this side's video is in that tile's corner.
   return faces.length > 1 ? [...faces, self(call, client)] : faces;
 }
 
-/** @param {RemoteParticipant} other @param {Call} call @param {boolean} isHost @returns {Face} */
-function person(other, call, isHost) {
+/**
+ * @param {RemoteParticipant} other
+ * @param {Call} call
+ * @param {{isHost: boolean, ownPicture: boolean}} own whether this side is the host, and sends a picture
+ * @returns {Face}
+ */
+function person(other, call, { isHost, ownPicture }) {
   const { id, username, audio, camera, muted, state, speaking, weak } = other;
   const isLive = state === "accepted" || state === "moving";
   const picture = camera !== null && isLive && !muted.video;
   const ringing = state === "invited";
   const connecting = call.connection !== "connected";
   const name = username || call.addresses[0]?.replace(/^tel:/, "") || "Somebody";
+  const alone = call.others.length === 1;
   const trouble = state === "accepted" ? troubleOf(other, call, name) : null;
   return {
     key: id,
@@ -314,7 +342,7 @@ function person(other, call, isHost) {
     tracks: [camera, audio],
     picture: picture && !connecting,
     state: state === "accepted" || state === "left" ? (trouble?.state ?? "") : state,
-    veil: VEILS[state] ?? (trouble && { icon: "no-signal", words: trouble.words }),
+    veil: veilOf(state, alone ? shortName(name) : "") ?? (trouble && { icon: "no-signal", words: trouble.words }),
     signal: other.signal,
     silent: muted.audio && !ringing,
     weak: weak && isLive,
@@ -326,9 +354,9 @@ function person(other, call, isHost) {
         : muted.video
           ? "Camera turned off by the host"
           : camera || audio
-            ? "The camera is off"
+            ? cameraWords(alone, ownPicture)
             : "Connecting…",
-    host: other.role === "host",
+    host: !alone && other.role === "host",
     hand: isLive && Boolean(other.handRaisedAt),
     manageable: isHost && !ringing,
   };
@@ -383,15 +411,16 @@ function self(call, { media, session }) {
     testid: "self",
     sort: "self",
     tracks: [media.camera],
-    picture: media.camera !== null,
+    // A camera that is on hold gives black pictures.
+    picture: media.camera !== null && !media.paused,
     state: "",
     veil: null,
     signal: null,
     silent: media.muted || media.microphone === null,
     weak: false,
     speaking: call.me !== null && call.me.id === call.speaker,
-    words: media.screen ? "You are sharing your screen" : "Your camera is off",
-    host: call.me?.role === "host",
+    words: "",
+    host: call.others.length > 1 && call.me?.role === "host",
     hand: Boolean(call.me?.handRaisedAt),
     manageable: false,
   };

@@ -9,15 +9,19 @@ const BELOW_NAME_PX = 42;
  * old one.
  *
  * @param {string} text
- * @param {{bad?: boolean, kind?: string}} [options] without a kind, only equal texts are of the same kind
+ * @param {object} [options]
+ * @param {boolean} [options.bad]
+ * @param {string} [options.kind] without a kind, only equal texts are of the same kind
+ * @param {{label: string, act: () => void}} [options.action] a button that also closes the toast
  */
-export function toast(text, { bad = false, kind = text } = {}) {
+export function toast(text, { bad = false, kind = text, action } = {}) {
   const area = byId("toasts");
   const close = make("button", { "type": "button", "class": "icon-button", "aria-label": "Dismiss" }, icon("close"));
   const element = make(
     "div",
     { "class": bad ? "toast bad" : "toast", "data-testid": "toast", "data-kind": kind },
     make("p", {}, text),
+    ...(action ? [make("button", { type: "button", class: "button plain small" }, action.label)] : []),
     close,
   );
   const remove = () => {
@@ -26,6 +30,10 @@ export function toast(text, { bad = false, kind = text } = {}) {
     if (area.children.length === 0) area.hidePopover();
   };
   close.addEventListener("click", remove);
+  element.querySelector(".button")?.addEventListener("click", () => {
+    remove();
+    action?.act();
+  });
   setTimeout(remove, SHOWN_MS);
   const same = [...area.children].find((shown) => shown instanceof HTMLElement && shown.dataset.kind === kind);
   // A new element, so that screen readers read the repeated text too.
@@ -41,6 +49,12 @@ export function toast(text, { bad = false, kind = text } = {}) {
 /** Remove the texts that are no errors, because something else on the page says the same now. */
 export function clearToasts() {
   for (const shown of byId("toasts").querySelectorAll(".toast:not(.bad)")) shown.remove();
+}
+
+/** Remove the toasts of a kind. @param {string} kind */
+export function clearToastsOf(kind) {
+  for (const shown of byId("toasts").querySelectorAll(".toast"))
+    if (shown instanceof HTMLElement && shown.dataset.kind === kind) shown.remove();
 }
 
 /**

@@ -1,4 +1,5 @@
 import { byId, setText } from "./dom.js";
+import { nameOfGuest } from "./join-link.js";
 import { preferences } from "./preferences.js";
 import { nameOf } from "./stage.js";
 import { announce } from "./toasts.js";
@@ -46,7 +47,7 @@ export class View {
     byId("view-call").hidden = view !== "call";
     byId("channel-state").hidden = session === null;
     byId("identity").hidden = session === null;
-    setText(byId("identity-name"), session?.username ?? "");
+    setText(byId("identity-name"), nameOfGuest(session?.username ?? ""));
     setText(byId("identity-device"), session?.device ?? "");
     this.#drawRejoin();
   }

@@ -91,7 +91,7 @@ export function deniedWords(errors, { camera }) {
   return {
     title: "Camera and microphone cannot be used",
     cause: alike ? (DENIED[first.reason] ?? DENIED["failed"]) : errors.map(mediaWords).join(" "),
-    consequence: "You can go on without them: you see and hear the others, but they cannot see or hear you.",
+    consequence: "Without them you see and hear the others, but they cannot see or hear you.",
     without: "Go on without them",
   };
 }
@@ -106,8 +106,8 @@ const DENIED = {
 
 /** @param {string} device @param {boolean} camera whether the camera was wanted, and works */
 function withoutWords(device, camera) {
-  if (device === "camera") return "You can go on without it: others hear you, and you see them.";
-  return camera ? "You can go on without it: others see you, and you hear them." : "You can go on and only listen.";
+  if (device === "camera") return "Without it, the others still hear you, and you see them.";
+  return camera ? "Without it, the others still see you, and you hear them." : "Without it, you can only listen.";
 }
 
 /** @param {string | null} state of the request to be let into a locked conference */
@@ -184,7 +184,7 @@ export function channelWords(state) {
  * @returns {{state: "away" | "interrupted" | "silent", words: string} | null} null if there is no trouble
  */
 export function troubleWords({ away, interrupted, receiving }, name) {
-  if (away) return { state: "away", words: `${name} closed or is reloading the page` };
+  if (away) return { state: "away", words: `${name} is away` };
   if (interrupted) return { state: "interrupted", words: "Connection interrupted" };
   return receiving === "silent" ? { state: "silent", words: "Reconnecting…" } : null;
 }
@@ -203,6 +203,17 @@ export function outageWords(call) {
 }
 
 /**
+ * Return the title of the end screen of a call that was never answered.
+ *
+ * @param {string} reason
+ */
+export function unansweredWords(reason) {
+  /** @type {Record<string, string>} */
+  const words = { "declined": "Call declined", "no-answer": "No answer", "here": "Call cancelled" };
+  return words[reason] ?? "The call was not connected";
+}
+
+/**
  * Say why a call ended. `wasOpen`: it had been answered. `together`: it had more than two participants. `byHost`: the
  * host ended it, not the last but one who left.
  *
@@ -213,7 +224,7 @@ export function outageWords(call) {
 export function endedWords(reason, name, { wasOpen, together, byHost }) {
   /** @type {Record<string, string>} */
   const words = {
-    "here": wasOpen ? "" : "You hung up before the call was answered.",
+    "here": wasOpen ? "" : "You hung up before anyone answered.",
     "hung-up": !together
       ? `${name} hung up.`
       : byHost

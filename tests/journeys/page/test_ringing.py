@@ -34,13 +34,13 @@ async def test_a_dialled_call_can_be_declined_or_cancelled(visit: Visit) -> None
     await bob.shows("ring-dialog", "alice-dial")
     assert json.loads(sent[-1])["to"] == ["tel:+15550177"]
     await bob.press("ring-decline")
-    await alice.sees_the_end("No call", "+15550177 declined.")
+    await alice.sees_the_end("Call declined", "+15550177 declined.")
 
     await alice.press("ended-again")
     await expect(bob.part("ring-dialog")).to_be_visible()
     await expect(alice.part("btn-hangup")).to_contain_text("Cancel")
     await alice.press("btn-hangup")
-    await alice.sees_the_end("You hung up before the call was answered.")
+    await alice.sees_the_end("You hung up before anyone answered.")
     await expect(bob.part("ring-dialog")).to_be_hidden()
     await bob.is_told("You missed a call from alice")
 
@@ -59,10 +59,10 @@ async def test_a_call_that_is_not_answered_ends(visit: Visit, hasty: Server) -> 
     await phone.shows("view-call", "nobody-here", "Not here at the moment. They will see a missed call.")
     await alice.press("call-audio-bob")
     await expect(bob.part("ring-dialog")).to_be_visible()
-    await alice.sees_the_end("No call", "bob did not answer.")
+    await alice.sees_the_end("No answer", "bob did not answer.")
     await expect(bob.part("ring-dialog")).to_be_hidden()
     await bob.is_told("You missed a call from alice")
-    await phone.sees_the_end("No call", "nobody-here did not answer.")
+    await phone.sees_the_end("No answer", "nobody-here did not answer.")
 
     # The missed call waits for the user.
     nobody = await visit("nobody-here", at=hasty)

@@ -11,8 +11,8 @@ PHONE = (360,)
 _EVERYTHING = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 _COLOURS = {"type": "rule", "values": ["color-contrast"]}
 
-# Finds elements that stick out of the page on its sides, and elements that are wider than the box that clips them.
-_OVERFLOW = """async () => {
+# Finds elements that stick out of the page on its sides, buttons whose words are cut, and tiles whose texts overlap.
+_LAYOUT_FAULTS = """async () => {
   // The page has its new layout by the second frame.
   for (let frame = 0; frame < 2; frame += 1) await new Promise((next) => requestAnimationFrame(next));
   const wide = document.documentElement.clientWidth;
@@ -25,7 +25,21 @@ _OVERFLOW = """async () => {
     const {left, right, width} = element.getBoundingClientRect();
     return width > 0 && (left < -1 || right > wide + 1);
   });
-  return [...page, ...out.map((element) => element.id || element.className || element.tagName)];
+  const names = (elements) => elements.map((element) => element.id || element.className || element.tagName);
+  const words = [...document.querySelectorAll(".control-word, .button, .round span")];
+  const cut = words.filter((element) => element.scrollWidth > element.clientWidth + 1 && element.checkVisibility());
+  const rect = (element) => element.getBoundingClientRect();
+  const tiles = [...document.querySelectorAll(".tile")].filter((tile) => {
+    const name = tile.querySelector(".tile-name");
+    const texts = [...tile.querySelectorAll(".tile-veil > p, .tile-words")].filter((text) => text.textContent !== "");
+    return texts.some((text) => text.checkVisibility({visibilityProperty: true}) && name.checkVisibility() &&
+      rect(text).bottom > rect(name).top + 1 && rect(text).width > 1 && getComputedStyle(text).fontSize !== "0px");
+  });
+  return [
+    ...[...page, ...names(out)].map((what) => `${what} sticks out`),
+    ...cut.map((element) => `“${element.textContent}” is cut`),
+    ...tiles.map(({dataset}) => `a text covers the name of ${dataset.name}`),
+  ];
 }"""
 
 _AXE = """async (runOnly) => {
@@ -64,8 +78,8 @@ class Inspector:
         # Colours do not change the layout.
         for width in widths:
             await page.set_viewport_size({"width": width, "height": 800})
-            for what in await page.evaluate(_OVERFLOW):
-                self.found.append(f"{state}, {width} px: {what} sticks out")
+            for what in await page.evaluate(_LAYOUT_FAULTS):
+                self.found.append(f"{state}, {width} px: {what}")
         # Axe takes a second or two, so it checks every third state, and in deep runs each state.
         if not DEEP and len(self.seen) % 3 != 1:
             return
