@@ -5,7 +5,7 @@ becomes visible with the commit. So no reader ever sees a later event before an 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -93,9 +93,10 @@ def send_ephemeral(session_ids: Sequence[str], conference_id: str, event: Epheme
     wakeups.send_ephemeral(session_ids, wire)
 
 
-def close(session_id: str) -> None:
-    """On commit, tell the readers of a session that the session is over. They read the rest of its log and stop."""
-    transaction.on_commit(partial(wakeups.end, session_id))
+def close(session_ids: Collection[str]) -> None:
+    """On commit, tell the readers of sessions that these are over. They read the rest of the logs and stop."""
+    if session_ids:
+        transaction.on_commit(partial(wakeups.end, session_ids))
 
 
 def _row(message: Message, fields: str, seq: int, now: datetime) -> Event:

@@ -32,9 +32,9 @@ def send_ephemeral(session_ids: Iterable[str], wire: str) -> None:
     _send_from_thread({session_id: message_to(session_id, ephemeral=wire) for session_id in session_ids})
 
 
-def end(session_id: str) -> None:
-    """Tell the readers of a session that the session is over. Call this from a thread that runs sync code."""
-    _send_from_thread({session_id: message_to(session_id, news=[])})
+def end(session_ids: Iterable[str]) -> None:
+    """Tell the readers of sessions that these are over. Call this from a thread that runs sync code."""
+    _send_from_thread({session_id: message_to(session_id, news=[]) for session_id in session_ids})
 
 
 def _send_from_thread(messages: Mapping[str, dict[str, object]]) -> None:

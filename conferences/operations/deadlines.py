@@ -1,9 +1,9 @@
 """Settle deadlines that have passed. Each deadline is a column, so a restart loses none.
 
 Several timekeepers may run at the same time. Each pass finds due rows by indexes, and makes a job for each conference
-and each session. The job of a conference is one transaction; the job of a session is a few transactions. If the
-database supports it, a job skips a conference that another transaction has locked. The next pass finds that conference
-again.
+and each session. The job of a conference is one transaction; the job of a session is a few transactions. Absent
+sessions share jobs. If the database supports it, a job skips a conference that another transaction has locked. The next
+pass finds that conference again.
 """
 
 import logging
@@ -26,7 +26,7 @@ from conferences.operations.lobby import expire_knocks
 from conferences.operations.locked_conference import LockedConference
 from conferences.operations.locking import ReadAhead, Reading, lock
 from conferences.operations.modifications import report_failed_offer
-from conferences.operations.sessions import end_away_session, end_session, leave_all
+from conferences.operations.sessions import end_away_sessions, end_session, leave_all
 from events.exceptions import NotFoundError
 from events.models import Session
 from events.statements import Prepared
@@ -39,7 +39,8 @@ Step = Callable[[LockedConference], None]
 # The most deadlines of each kind that one pass finds. With a larger number, deadlines that become due during the pass
 # would wait longer. With a smaller number, two timekeepers would often work on the same conferences.
 BATCH = 400
-# How many conferences are read together. With a larger number, the first of them would be settled later.
+# How many conferences are read together, and how many absent sessions end together. With a larger number, the first of
+# them would be settled later.
 _READ_TOGETHER = 50
 
 
@@ -64,7 +65,7 @@ def due(*, now: datetime) -> list[Job]:
     away = _oldest(Session.objects.away().filter(away_until__lte=now), "away_until", "pk")
     leaving = _oldest(Session.objects.leaving(), "leaving_since", "pk")
     conferences = list(dict.fromkeys(found))
-    batches = [conferences[at : at + _READ_TOGETHER] for at in range(0, len(conferences), _READ_TOGETHER)]
+    batches = _batches(conferences)
     # Several timekeepers find the same conferences. In random order, they begin with different batches.
     random.shuffle(batches)
     jobs: list[Job] = []
@@ -75,9 +76,15 @@ def due(*, now: datetime) -> list[Job]:
         *jobs,
         *(partial(expire_knocks, conference_id=each, now=now) for each in knocked),
         *(partial(end_session, session_id=each, now=now, expired=True) for each in expired),
-        *(partial(end_away_session, session_id=each, now=now) for each in away),
+        *(partial(end_away_sessions, session_ids=each, now=now) for each in _batches(away)),
         *(partial(leave_all, session_id=each, now=now) for each in leaving),
     ]
+
+
+def _batches(ids: Iterable[str]) -> list[list[str]]:
+    """Return IDs in batches of `_READ_TOGETHER`."""
+    found = list(ids)
+    return [found[at : at + _READ_TOGETHER] for at in range(0, len(found), _READ_TOGETHER)]
 
 
 def _oldest(

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 
 from django.conf import settings
@@ -90,21 +91,29 @@ def end_session(*, session_id: str, now: datetime, expired: bool = False) -> Non
 
 
 @transaction.atomic
-def end_away_session(*, session_id: str, now: datetime) -> None:
-    """End a session that has been away for `AWAY_LIFETIME`. If it has joined a conference, check again later."""
-    session = _lock_session(session_id)
-    if session.away_until is None or session.away_until > now:
-        return
-    if session.state != SessionState.ACTIVE:
-        # A process of a former version has ended it. The timekeeper must not find it again.
-        session.away_until = None
-        session.save(update_fields=["away_until"])
-    elif Participant.objects.joined().filter(session=session).exists():
-        session.away_until = now + settings.AWAY_LIFETIME
-        session.save(update_fields=["away_until"])
-    else:
-        # `deadlines.settle_due` then withdraws its knocks.
-        _close(session, SessionState.EXPIRED, must_leave=_knocks(session), now=now)
+def end_away_sessions(*, session_ids: Collection[str], now: datetime) -> None:
+    """End sessions that have been away for `AWAY_LIFETIME`. If one has joined a conference, check it again later.
+
+    Thousands of sessions may lose their readers at once, so this takes the same few queries for any number of them.
+    Sessions that another transaction has locked are skipped: they stay due.
+    """
+    due = Session.objects.away().filter(pk__in=session_ids, away_until__lte=now).order_by("pk")
+    locked = dict(due.select_for_update(skip_locked=True).values_list("pk", "state"))
+    # The next two queries see every participant and knock of these sessions: see `locking.require_still_live`.
+    joined = set(Participant.objects.joined().filter(session__in=locked).values_list("session", flat=True))
+    knocking = set(Knock.objects.pending().filter(session__in=locked).values_list("session", flat=True))
+    active = {pk for pk, state in locked.items() if state == SessionState.ACTIVE}
+    # A process of a former version may have ended the others. The timekeeper must not find them again.
+    Session.objects.filter(pk__in=locked.keys() - active).update(away_until=None)
+    Session.objects.filter(pk__in=active & joined).update(away_until=now + settings.AWAY_LIFETIME)
+    ending = active - joined
+    ended = {"state": SessionState.EXPIRED, "ended_at": now, "away_until": None}
+    Session.objects.filter(pk__in=ending - knocking).update(**ended, leaving_since=None)
+    # `deadlines.settle_due` then withdraws their knocks.
+    Session.objects.filter(pk__in=ending & knocking).update(**ended, leaving_since=now)
+    log.close(ending)
+    for session_id in ending:
+        logger.info("session %s: %s", session_id, SessionState.EXPIRED)
 
 
 def _knocks(session: Session) -> bool:
@@ -122,7 +131,7 @@ def _close(session: Session, state: SessionState, *, must_leave: bool, now: date
     session.state, session.ended_at, session.away_until = state, now, None
     session.leaving_since = now if must_leave else None
     session.save(update_fields=["state", "ended_at", "leaving_since", "away_until"])
-    log.close(session.pk)
+    log.close([session.pk])
     logger.info("session %s: %s", session.pk, session.state)
 
 

@@ -11,7 +11,7 @@ from conferences.models import Conference, Knock, Participant, Stay
 from conferences.operations.deadlines import next_deadline, settle_due
 from conferences.operations.sessions import end_session
 from events.models import Session
-from tests.support.database import insert
+from tests.support.database import analyze, insert
 from tests.support.descriptions import offer
 from tests.support.devices import Device
 from tests.support.plans import forget_statistics, prepare_to_plan, rows_read
@@ -148,14 +148,25 @@ class TestHistory:
         stranger = Device.register("yan", vtn="+15550111", icmn="+15550112")
         past, late = (f"'{(timezone.now() + timedelta(hours=hours)).isoformat(' ')}'" for hours in (-1, 1))
         settled = {"state": "'knock-withdrawn'", "created_at": past, "expires_at": past, "settled_at": past}
-        crowd = {"conference_id": f"'{live}'", "session_id": f"'{stranger.id}'", **settled}
-        insert(Knock, 1, ENDED, id="'k' || i", username="'yan'", **crowd)
+        # PostgreSQL would read the whole table if a large share of its rows belonged to one session.
+        is_sqlite = connection.vendor == "sqlite"
+        crowd = {"conference_id": f"'{live}'", "session_id": f"'{stranger.id}'" if is_sqlite else "'o' || i", **settled}
+        insert(Knock, 1, ENDED if is_sqlite else 700, id="'k' || i", username="'yan'", **crowd)
         lobby = f"/mediaConferences/{live}"
         # Many other users wait at other conferences.
         waiting = {"state": "'knock-waiting'", "created_at": past, "expires_at": late, "settled_at": "NULL"}
         insert(
-            Knock, 1, ENDED, id="'w' || i", username="'yan'", conference_id="'c' || i", session_id="'o' || i", **waiting
+            Knock,
+            1,
+            ENDED,
+            id="'w' || i",
+            username="'u' || i",
+            conference_id="'c' || i",
+            session_id="'o' || i",
+            **waiting,
         )
+        if connection.vendor == "postgresql":
+            analyze()
 
         def knock() -> None:
             assert user.request("PUT", f"{lobby}/lock", {"locked": True}).status_code == 204

@@ -7,11 +7,12 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from conferences.operations.deadlines import next_deadline, settle_due
-from conferences.operations.sessions import end_away_session
+from conferences.operations.sessions import end_away_sessions
 from events.models import Session
 from tests.support.actions import CALL_HOLD
 from tests.support.deadlines import INSTANT, assert_all_is_settled
 from tests.support.devices import Call, Device, hold
+from tests.support.queries import Queries
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_engine]
 
@@ -47,17 +48,30 @@ def test_it_stays_while_it_is_in_a_conference(call: Call, settings: Settings) ->
 
 def test_a_session_that_came_back_after_it_was_found_due_does_not_end(alice: Device) -> None:
     now = timezone.now()
-    end_away_session(session_id=alice.id, now=now)
+    end_away_sessions(session_ids=[alice.id], now=now)
     leave_for(alice, now + timedelta(seconds=1))
-    end_away_session(session_id=alice.id, now=now)
+    end_away_sessions(session_ids=[alice.id], now=now)
     assert alice.row.state == "active"
 
 
 def test_a_session_that_has_ended_stays_ended(alice: Device) -> None:
     alice.request("DELETE", f"/sessions/{alice.id}")
     ended = alice.row
-    end_away_session(session_id=alice.id, now=timezone.now())
+    end_away_sessions(session_ids=[alice.id], now=timezone.now())
     assert alice.row.ended_at == ended.ended_at
+
+
+@pytest.mark.parametrize("number", [2, 40])
+def test_many_sessions_end_with_a_few_queries(number: int) -> None:
+    """Otherwise the deadlines of others would wait when a network with thousands of users fails."""
+    now = timezone.now()
+    for each in range(number):
+        Device.register(f"user {each}")
+    Session.objects.update(away_until=now)
+    with Queries() as queries:
+        settle_due(now=now)
+    assert set(Session.objects.values_list("state", "ended_at", "away_until")) == {("expired", now, None)}
+    assert queries.count < 20
 
 
 def test_an_ended_session_is_no_longer_away(alice: Device) -> None:

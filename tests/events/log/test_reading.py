@@ -99,7 +99,7 @@ async def test_reader_reads_to_the_end_of_a_session_and_stops(
         with transaction.atomic():
             log.append(messages(conference, alice), now=timezone.now())
             Session.objects.filter(pk=alice.pk).update(state="ended")
-            log.close(alice.pk)
+            log.close([alice.pk])
 
     async def read_and_let_it_end(session_id: str, cursor: int) -> list[Entry]:
         monkeypatch.undo()
