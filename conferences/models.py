@@ -108,11 +108,11 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
     def missed_by(self, session: Session, *, since: datetime, number: int) -> Self:
         """Return the conferences of the user's last `number` missed calls since an instant, newest first.
 
-        A call is missed if no device of the user answered or declined it.
+        A call is missed if it rang, and no device of the user answered or declined it.
         """
         missed = [
             rows.filter(left_at__gte=since).exclude(left_reason=LeftReason.DECLINED).order_by("-left_at")[:number]
-            for rows in _participants_of(session, session__isnull=True, left_at__isnull=False)
+            for rows in _participants_of(session, session__isnull=True, left_at__isnull=False, rang_at__isnull=False)
         ]
         found = sorted((row for rows in missed for row in rows.values_list("left_at", "conference")), reverse=True)
         newest = list(dict.fromkeys(conference for _, conference in found))[:number]
@@ -308,8 +308,8 @@ def _union(queries: Sequence[ParticipantQuerySet], column: str) -> ParticipantQu
 
 # The participant has not left.
 _PRESENT = Q(left_at__isnull=True)
-# The participant left before any device answered.
-_UNANSWERED = Q(session__isnull=True, left_at__isnull=False)
+# The participant rang, and left before any device answered.
+_UNANSWERED = Q(session__isnull=True, left_at__isnull=False, rang_at__isnull=False)
 # The participant left after its descriptions were last scrubbed.
 _UNSCRUBBED = Q(left_at__isnull=False) & (Q(scrubbed_at__isnull=True) | Q(scrubbed_at__lt=F("left_at")))
 
@@ -340,6 +340,7 @@ class Participant(models.Model):
     )
     joined_at = models.DateTimeField(null=True, blank=True, help_text="When its present or last stay began.")
     rings_until = models.DateTimeField(null=True, blank=True)
+    rang_at = models.DateTimeField(null=True, blank=True, help_text="When its invitation began to ring.")
     move_until = models.DateTimeField(null=True, blank=True, help_text="When an armed move expires.")
     connect_until = models.DateTimeField(
         null=True, blank=True, help_text="When it is removed unless it has connected to the focus."

@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-_UNANSWERED = models.Q(session__isnull=True, left_at__isnull=False)
+_UNANSWERED = models.Q(session__isnull=True, left_at__isnull=False, rang_at__isnull=False)
 
 
 class Migration(migrations.Migration):
@@ -12,11 +12,18 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        migrations.AddField(
             model_name="participant",
-            index=models.Index(
-                fields=[field, "left_at"], condition=_UNANSWERED, name=f"participant_missed_{field}"
-            ),
-        )
-        for field in ("username", "vtn", "icmn")
+            name="rang_at",
+            field=models.DateTimeField(blank=True, help_text="When its invitation began to ring.", null=True),
+        ),
+        *(
+            migrations.AddIndex(
+                model_name="participant",
+                index=models.Index(
+                    fields=[field, "left_at"], condition=_UNANSWERED, name=f"participant_missed_{field}"
+                ),
+            )
+            for field in ("username", "vtn", "icmn")
+        ),
     ]

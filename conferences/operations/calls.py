@@ -218,6 +218,8 @@ def ring(locked: LockedConference, participants: list[Participant], live: list[S
     """
     if not locked.rings:
         return
+    for participant in participants:
+        participant.rang_at = locked.now
     seen: set[str] = set()
     for participant_id, devices in locked.devices_of(participants, live).items():
         new = [each for each in devices if each.pk not in seen]

@@ -500,10 +500,9 @@ _MUTABLE_OF_CONFERENCE = (
     "state", "opened_at", "ended_at", "ended_reason", "version", "unlisted", "handed_over_at", "locked",
 )  # fmt: skip
 _MUTABLE = (
-    "role",
-    "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
-    "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "hand_raised_at", "sdp_origin", "ice_ufrag",
-    "directions", "sends", "listed", "away",
+    "role", "state", "username", "vtn", "icmn", "session_id", "rings_until", "rang_at", "move_until", "move_expired",
+    "connect_until", "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "hand_raised_at",
+    "sdp_origin", "ice_ufrag", "directions", "sends", "listed", "away",
 )  # fmt: skip
 
 

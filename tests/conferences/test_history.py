@@ -54,7 +54,18 @@ def _history(request: pytest.FixtureRequest, user: Device, live: str) -> None:
     insert(Session, 1, ENDED, id="'o' || i", token_hash="i", **others)
     over = {"conference_id": "'c' || i"}
     insert(Participant, 1, ENDED, id="'a' || i", role="'host'", position="1", **left, **own, **over)
-    insert(Participant, 1, ENDED, id="'b' || i", role="'guest'", position="2", username="'zoe'", **left, **over)
+    insert(
+        Participant,
+        1,
+        ENDED,
+        id="'b' || i",
+        role="'guest'",
+        position="2",
+        username="'zoe'",
+        rang_at=past,
+        **left,
+        **over,
+    )
     crowd = {"conference_id": f"'{live}'", "role": "'guest'", "listed": "false", "position": "i + 1"}
     insert(Participant, 1, LEFT, id="'d' || i", username="CASE i % 20 WHEN 0 THEN 'zoe' ELSE 'x' END", **left, **crowd)
     Conference.objects.filter(pk=live).update(unlisted=LEFT)

@@ -10,6 +10,8 @@ from conferences.models import Participant
 from conferences.operations.deadlines import settle_due
 from events.models import Session
 from tests.support.devices import Device
+from tests.support.focus import ScriptedNode
+from tests.support.meeting import REFUSAL
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_engine, pytest.mark.usefixtures("node")]
 
@@ -64,6 +66,14 @@ class TestMissedCalls:
         alice.delete(conference)
         assert missed(bob) == ["alice"]
         assert missed(alice) == []
+
+    @pytest.mark.usefixtures("node")
+    def test_a_call_that_never_rang_is_not_missed(self, alice: Device, bob: Device, node: ScriptedNode) -> None:
+        # The focus refuses the offer, so nothing rings. Otherwise a caller could fill the list in silence.
+        node.refusal = REFUSAL
+        alice.delete(alice.gather("bob").json()["id"])
+        settle_due(now=timezone.now() + timedelta(seconds=60))
+        assert (bob.news_types(), missed(bob)) == ([], [])
 
     def test_a_number_counts_as_well(self, alice: Device, topology: str) -> None:
         alice.delete(alice.gather("tel:+15550133", topology=topology).json()["id"])
