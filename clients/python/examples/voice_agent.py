@@ -2,8 +2,8 @@
 
     python voice_agent.py http://127.0.0.1:8000 --key-file var/demo_api_key --hand-over-after 20
 
-docs/python-client.md says how to install the client. The agent registers as the user `agent` and answers every call. The echo stands for a model: send the frames of `call.audio()`
-to the model, and play what it answers.
+docs/python-client.md says how to install the client. The agent registers as the user `agent` and answers every call.
+The echo stands for a model: send the frames of `call.audio()` to the model, and play what it answers.
 
 The human is another device of the same user: open the test page as `/?user=agent&device=human` on the human's computer.
 The agent hands over by a move, so that page rings, and the caller keeps the same call. The trigger is the chat message
