@@ -23,6 +23,5 @@ class Command(BaseCommand):
         if not 0 < len(name) <= _MAX_NAME_LENGTH:
             raise CommandError(f"The name must have 1 to {_MAX_NAME_LENGTH} characters.")
         _, key = APIKey.objects.create_key(name=name)
-        if self.stdout.isatty():
-            self.stderr.write(f"API key for {name} (it is not shown again):")
+        self.stderr.write(f"Created an API key for {name}. It is not shown again.")
         self.stdout.write(key)
