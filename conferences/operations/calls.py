@@ -448,10 +448,14 @@ def _answer_move(
 
 # Called by a session that rings or takes part. Events go to everybody else.
 @transaction.atomic(savepoint=False)
-def end_participation(*, session: Session, conference_id: str, now: datetime, if_match: str | None = None) -> Ending:
+def end_participation(
+    *, session: Session, conference_id: str, now: datetime, for_all: bool = False, if_match: str | None = None
+) -> Ending:
     """End the session's part in the conference: decline, cancel, leave, terminate, or begin an armed move.
 
     If that part has ended already, nothing changes.
+
+    :param for_all: a host ends the conference for everybody, even if it has just got its role (`succession.GRACE`).
     """
     lock_move(session, conference_id)
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
@@ -466,7 +470,7 @@ def end_participation(*, session: Session, conference_id: str, now: datetime, if
     elif participant.is_joined and participant.move_state is not MoveState.IDLE:
         ending = _begin_move(locked, participant)
     else:
-        ending = Ending(locked, leave(locked, participant, LeftReason.HUNG_UP))
+        ending = Ending(locked, leave(locked, participant, LeftReason.HUNG_UP, for_all=for_all))
     locked.save()
     logger.info("conference %s: %s by %s", conference_id, ending.outcome, participant.pk)
     return ending
@@ -534,9 +538,15 @@ def _begin_move(locked: LockedConference, participant: Participant) -> Ending:
     return Ending(locked, EndOutcome.MOVING, rings_until=participant.rings_until)
 
 
-def leave(locked: LockedConference, participant: Participant, reason: LeftReason) -> EndOutcome:
-    """Remove a participant that has joined or is moving, or end a conference that cannot continue without it."""
-    pass_on(locked, participant)
+def leave(
+    locked: LockedConference, participant: Participant, reason: LeftReason, *, for_all: bool = False
+) -> EndOutcome:
+    """Remove a participant that has joined or is moving, or end a conference that cannot continue without it.
+
+    :param for_all: a host that has just got its role ends the conference knowingly.
+    """
+    if not for_all:
+        pass_on(locked, participant)
     if locked.continues_without(participant):
         remove(locked, participant, reason)
         return EndOutcome.LEFT

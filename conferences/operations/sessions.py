@@ -92,7 +92,9 @@ def end_session(*, session_id: str, now: datetime, expired: bool = False) -> Non
 
 @transaction.atomic
 def end_away_sessions(*, session_ids: Collection[str], now: datetime) -> None:
-    """End sessions that have been away for `AWAY_LIFETIME`. If one has joined a conference, check it again later.
+    """End sessions that have been away for `AWAY_LIFETIME`.
+
+    If one has joined a conference, and has not said goodbye (`announce_absence`), check it again later.
 
     Thousands of sessions may lose their readers at once, so this takes the same few queries for any number of them.
     Sessions that another transaction has locked are skipped: they stay due.
@@ -100,7 +102,9 @@ def end_away_sessions(*, session_ids: Collection[str], now: datetime) -> None:
     due = Session.objects.away().filter(pk__in=session_ids, away_until__lte=now).order_by("pk")
     locked = dict(due.select_for_update(skip_locked=True).values_list("pk", "state"))
     # The next two queries see every participant and knock of these sessions: see `locking.require_still_live`.
-    joined = set(Participant.objects.joined().filter(session__in=locked).values_list("session", flat=True))
+    participants = set(Participant.objects.joined().filter(session__in=locked).values_list("session", "away"))
+    joined = {session_id for session_id, is_away in participants if not is_away}
+    gone = {session_id for session_id, is_away in participants if is_away}
     knocking = set(Knock.objects.pending().filter(session__in=locked).values_list("session", flat=True))
     active = {pk for pk, state in locked.items() if state == SessionState.ACTIVE}
     # A process of a former version may have ended the others. The timekeeper must not find them again.
@@ -108,9 +112,9 @@ def end_away_sessions(*, session_ids: Collection[str], now: datetime) -> None:
     Session.objects.filter(pk__in=active & joined).update(away_until=now + settings.AWAY_LIFETIME)
     ending = active - joined
     ended = {"state": SessionState.EXPIRED, "ended_at": now, "away_until": None}
-    Session.objects.filter(pk__in=ending - knocking).update(**ended, leaving_since=None)
-    # `deadlines.settle_due` then withdraws their knocks.
-    Session.objects.filter(pk__in=ending & knocking).update(**ended, leaving_since=now)
+    Session.objects.filter(pk__in=ending - knocking - gone).update(**ended, leaving_since=None)
+    # `deadlines.settle_due` then withdraws their knocks, and removes their participants.
+    Session.objects.filter(pk__in=ending & (knocking | gone)).update(**ended, leaving_since=now)
     log.close(ending)
     for session_id in ending:
         logger.info("session %s: %s", session_id, SessionState.EXPIRED)

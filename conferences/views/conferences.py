@@ -116,13 +116,17 @@ class ConferenceView(EnablerView):
 
         return act
 
-    @extend_schema(parameters=[schema.IF_MATCH_HEADER], responses={200: schema.EndedConferenceShape, **schema.REFUSALS})
+    @extend_schema(
+        parameters=[OpenApiParameter("for", str, enum=["all"]), schema.IF_MATCH_HEADER],
+        responses={200: schema.EndedConferenceShape, **schema.REFUSALS},
+    )
     def delete(self, request: Request, conference_id: str) -> Response:
         """Decline, leave or end the conference, or begin the move that `initiate-call-hold` has armed."""
         ending = calls.end_participation(
             session=self.session,
             conference_id=conference_id,
             now=clock.now(),
+            for_all=request.query_params.get("for") == "all",
             if_match=request.headers.get("if-match"),
         )
         body = {**ending.locked.snapshot(), "outcome": ending.outcome}

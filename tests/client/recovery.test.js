@@ -66,6 +66,14 @@ test("the path to a participant who moves is not restarted", async () => {
   assert.deepEqual(alice.notices, []);
 });
 
+test("the path to a participant whose page has closed is not restarted", async () => {
+  const { alice } = await Pair.connected();
+  alice.situation.otherIsAway = true;
+  await breakPath(alice);
+  assert.deepEqual(alice.requests, []);
+  assert.deepEqual(alice.notices, []);
+});
+
 test("a restart that fails because the other side began to move is not reported", async () => {
   const { alice } = await Pair.connected();
   alice.intercept = () => {

@@ -32,7 +32,15 @@ class FakeMedia {
 /** `Sending` with fakes around it. The fake negotiator settles each offer as the test says. */
 class Desk {
   media = new FakeMedia();
-  situation = { hasFocus: false, isOpen: true, isOnHold: false, isHost: true, otherMoves: false, asksFirst: false };
+  situation = {
+    hasFocus: false,
+    isOpen: true,
+    isOnHold: false,
+    isHost: true,
+    otherMoves: false,
+    otherIsAway: false,
+    asksFirst: false,
+  };
   outcome = "accepted";
   maySend = false;
   holding = false;

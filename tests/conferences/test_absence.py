@@ -70,10 +70,14 @@ class TestGoodbye:
         phone.join(call.id)
         assert absences(call.bob) == []
 
-    def test_the_end_of_the_session_waits_for_the_end_of_the_call(self, call: Call, settings: Settings) -> None:
+    def test_a_page_that_does_not_return_leaves_the_call(self, call: Call, settings: Settings) -> None:
         say_goodbye(call.bob)
-        settle_due(now=timezone.now() + settings.AWAY_LIFETIME)
-        assert call.bob.row.state == "active"
+        now = timezone.now() + settings.AWAY_LIFETIME
+        settle_due(now=now)
+        settle_due(now=now)
+        assert call.bob.row.state == "expired"
+        assert call.alice.get(call.id)["state"] == "session-terminated"
+        assert call.alice.news()[-1]["reason"] == "session-expired"
 
 
 def test_a_session_without_a_call_is_away(alice: Device) -> None:

@@ -147,6 +147,9 @@ export class Call extends Emitter {
       get otherMoves() {
         return call.otherMoves;
       },
+      get otherIsAway() {
+        return !call.hasFocus && call.other?.away === true;
+      },
       get asksFirst() {
         return call.around.preferences.askBeforeAccepting;
       },
@@ -463,8 +466,8 @@ export class Call extends Emitter {
    *
    * @returns {Promise<void>}
    */
-  async hangUp() {
-    await this.#hangUp(() => this.#requests.leave());
+  async hangUp({ forAll = false } = {}) {
+    await this.#hangUp(() => this.#requests.leave(forAll));
   }
 
   /**

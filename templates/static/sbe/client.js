@@ -262,6 +262,8 @@ export class SbeClient extends Emitter {
       !this.rejoinable && this.#invitations.size === 0 && ["idle", "ended", "moved"].includes(this.callState);
     const url = `${this.enabler}/sessions/${session.id}`;
     const headers = { Authorization: `Bearer ${session.token}` };
+    // The channel must not notice the end of the session: the client would register again.
+    if (isIdle) this.#channel?.stop();
     const goodbye = isIdle
       ? fetch(url, { method: "DELETE", headers, keepalive: true })
       : fetch(`${url}/away`, { method: "POST", headers, keepalive: true });

@@ -47,6 +47,7 @@ import { sleep as reallySleep } from "./waiting.js";
  * @property {boolean} isOpen
  * @property {boolean} isHost
  * @property {boolean} isOnHold this side is on hold
+ * @property {boolean} [otherIsAway] the other side of a direct call has closed its page, or reloads it
  * @property {boolean} otherMoves the other side is between two devices and can settle nothing
  * @property {boolean} asksFirst the user wants to be asked before the other side's offers are accepted
  *

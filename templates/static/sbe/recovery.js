@@ -62,12 +62,12 @@ export class Recovery extends Emitter {
 
   /**
    * Offer an ICE restart (RFC 8829 section 3.5.1). If the other side is moving, it closed its old connection on purpose
-   * and will offer a new one. So no restart is needed.
+   * and will offer a new one. So no restart is needed. A side that reloads its page does the same.
    */
   async #restartIce() {
     const { leg } = this.#negotiator;
-    const { hasFocus, isHost, otherMoves } = this.#situation;
-    if (otherMoves) return;
+    const { hasFocus, isHost, otherMoves, otherIsAway } = this.#situation;
+    if (otherMoves || otherIsAway) return;
     if (this.#restarts >= ICE_RESTARTS) return this.emit("notice", { code: "media-lost" });
     this.#restarts += 1;
     if (!hasFocus && !isHost) await this.#sleep(GUEST_WAITS_MS);

@@ -43,9 +43,14 @@ export class ConferenceRequests {
     return { modId: modIdOf(headers) };
   }
 
-  /** Leave the conference, or begin the move that a hold has armed. @returns {Promise<Leaving | null>} */
-  async leave() {
-    return (await this.#rest.send({ method: "DELETE", url: this.#url })).body;
+  /**
+   * Leave the conference, or begin the move that a hold has armed.
+   *
+   * @param {boolean} [forAll] end the conference for everyone, even if this side has just become the host
+   * @returns {Promise<Leaving | null>}
+   */
+  async leave(forAll = false) {
+    return (await this.#rest.send({ method: "DELETE", url: `${this.#url}${forAll ? "?for=all" : ""}` })).body;
   }
 
   /** @param {string} to a username, or a number as `tel:+15550100` @returns {Promise<Participant>} */

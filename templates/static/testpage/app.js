@@ -65,7 +65,7 @@ const preview = new Preview(client, link, {
 });
 const leaveDialog = new LeaveDialog({
   onLeave: (successor) => void actions.attempt(() => actions.leave(successor)),
-  onEnd: () => actions.begin((call) => call.hangUp()),
+  onEnd: () => actions.begin((call) => call.hangUp({ forAll: true })),
 });
 const quality = new QualityChart((reading) => stage.onQuality(reading));
 const invite = new InviteDialog(client, {

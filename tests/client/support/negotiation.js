@@ -37,7 +37,15 @@ export async function settle() {
 
 /** One side of a call: its negotiator and recovery, with fakes in place of the other parts. */
 export class Side {
-  situation = { hasFocus: false, isOpen: true, isHost: false, isOnHold: false, otherMoves: false, asksFirst: false };
+  situation = {
+    hasFocus: false,
+    isOpen: true,
+    isHost: false,
+    isOnHold: false,
+    otherMoves: false,
+    otherIsAway: false,
+    asksFirst: false,
+  };
   /** @type {Wishes} */
   wishes = { audio: null, camera: null, screen: null, video: false, hold: null };
   /** @type {FakePeerConnection[]} */

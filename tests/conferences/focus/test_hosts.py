@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 
 from conferences.models import Conference, Participant
@@ -82,6 +83,12 @@ class TestHandingOver:
     ) -> None:
         assert bob.delete(led_by_bob.id).json()["outcome"] == "terminated"
         assert alice.news_types() == carol.news_types() == ["session-terminated"]
+
+    def test_the_new_host_can_end_it_for_all_at_once(self, led_by_bob: Meeting, alice: Device, bob: Device) -> None:
+        Conference.objects.update(handed_over_at=timezone.now())
+        response = bob.request("DELETE", f"/mediaConferences/{led_by_bob.id}?for=all")
+        assert response.json()["outcome"] == "terminated"
+        assert alice.get(led_by_bob.id)["state"] == "session-terminated"
 
     def test_the_conference_ends_with_the_session_of_the_new_host(self, led_by_bob: Meeting, bob: Device) -> None:
         bob.request("DELETE", f"/sessions/{bob.id}")
