@@ -2,7 +2,7 @@ import { CallOver, Refusal, SbeError } from "../sbe/sbe-client.js";
 import { openMedia } from "./media-access.js";
 import { preferences } from "./preferences.js";
 import { guessDevice } from "./registration.js";
-import { nameOf } from "./stage.js";
+import { addressesAgain, nameOf } from "./stage.js";
 import { toast } from "./toasts.js";
 import { errorWords } from "./words.js";
 
@@ -103,7 +103,7 @@ export class Actions {
     if (call === null) return;
     // A guest sees the preview again.
     if (this.link.isGuest) return this.client.dismiss();
-    await this.start(call.addresses.length > 0 ? call.addresses : [nameOf(call)], {
+    await this.start(addressesAgain(call), {
       video: this.#withCamera,
       topology: call.topology,
     });

@@ -246,9 +246,7 @@ export class Stage {
       setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : "", close].filter(Boolean).join(" "));
       setText(byId("ended-again"), isGuest ? "Join again" : "Call again");
       byId("ended-done").hidden = isGuest;
-      byId("ended-again").hidden = isGuest
-        ? over
-        : (call.addresses.length === 0 && (call.hasFocus || call.other === null)) || this.client.session === null;
+      byId("ended-again").hidden = isGuest ? over : addressesAgain(call).length === 0 || this.client.session === null;
     }
   }
 
@@ -377,6 +375,13 @@ export function nameOf(call) {
     return call.conference?.name || listed(others.map(({ username }) => shortName(username) || "somebody"));
   // A user who is called by number has no name until they answer.
   return shortName(call.other?.username ?? "") || (call.addresses[0] ?? "").replace(/^tel:/, "") || "Open conference";
+}
+
+/** Whom to call to repeat a call: nobody after a conference that others started. @param {Call} call */
+export function addressesAgain(call) {
+  if (call.addresses.length > 0) return call.addresses;
+  const wasPair = !wasTogether(call) && call.conference?.access !== "open";
+  return wasPair && call.other?.username ? [call.other.username] : [];
 }
 
 /** The name of the participant who ended the call. @param {Call} call */

@@ -111,6 +111,10 @@ async def test_another_call_can_come_in_during_a_call(visit: Visit) -> None:
     # An audio call is accepted, and repeated, without the camera.
     for person in (alice, carol):
         assert await person.page.evaluate("window.sbe.client.media.camera") is None
+    # The callee, too, can repeat a call of two.
+    await carol.press("btn-hangup")
+    await alice.press("ended-again")
+    await carol.shows("ring-dialog", "alice-two", "Incoming audio call")
 
 
 @pytest.mark.parametrize("topology", ["peer", pytest.param("focus", marks=pytest.mark.deep)])
