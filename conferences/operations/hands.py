@@ -6,12 +6,9 @@ from django.db import transaction
 
 from conferences import wire
 from conferences.event_types import ParticipantHand
-from conferences.exceptions import FocusOnlyError
-from conferences.machine import Action
-from conferences.models import Role
 from conferences.operations import quotas
 from conferences.operations.locking import lock_for
-from events.exceptions import ForbiddenError, NotFoundError
+from events.exceptions import ForbiddenError
 from events.models import Session
 
 
@@ -33,14 +30,7 @@ def raise_hand(
     :raises NotFoundError: when the participant has left.
     """
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
-    target, own = locked.participant(participant_id), locked.participant_of(session)
-    if target is not own and own.role != Role.HOST:
-        raise ForbiddenError("Only the host can lower the hands of others.")
-    if not locked.has_focus:
-        raise FocusOnlyError
-    locked.advance(Action.MANAGE)
-    if target.has_left:
-        raise NotFoundError("This participant has left.")
+    target, own = locked.manage(participant_id, session, refusal="Only the host can lower the hands of others.")
     if raised and target is not own:
         raise ForbiddenError("Participants can only raise their own hands.")
     if raised == (target.hand_raised_at is not None):

@@ -107,14 +107,7 @@ def mute_participant(
     :raises NotFoundError: when the participant has left.
     """
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
-    target, own = locked.participant(participant_id), locked.participant_of(session)
-    if target is not own and own.role != Role.HOST:
-        raise ForbiddenError("Only the host can mute others.")
-    if not locked.has_focus:
-        raise FocusOnlyError
-    locked.advance(Action.MANAGE)
-    if target.has_left:
-        raise NotFoundError("This participant has left.")
+    target, own = locked.manage(participant_id, session, refusal="Only the host can mute others.")
     before = (target.muted_audio, target.muted_video)
     wanted = (before[0] if audio is None else audio, before[1] if video is None else video)
     unmutes = any(was and not is_ for was, is_ in zip(before, wanted, strict=True))

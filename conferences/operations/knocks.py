@@ -31,8 +31,8 @@ def pending_of(locked: LockedConference, session: Session) -> Knock | None:
 def may_enter(locked: LockedConference, session: Session) -> bool:
     """Tell whether a session without an invitation may join this open conference now.
 
-    It may if the conference is not locked, if it returns as the same participant, or if it was admitted. A user whom
-    the host has removed does not return without knocking.
+    It may if the conference is not locked, if it returns as the same participant, or if it was admitted. After the host
+    has removed a user, that user cannot return without knocking.
     """
     return not locked.conference.locked or _is_admitted(locked, session) or _returns(locked, session)
 

@@ -9,6 +9,7 @@ from operator import attrgetter
 from django.conf import settings
 
 from conferences import wire
+from conferences.exceptions import FocusOnlyError
 from conferences.machine import (
     Action,
     ConferenceState,
@@ -290,6 +291,24 @@ class LockedConference:
         self.conference.state = decide(ConferenceState(self.conference.state), action)
         if self.conference.state == ConferenceState.SESSION_OPEN:
             self.conference.opened_at = self.conference.opened_at or self.now
+
+    def manage(self, participant_id: str, session: Session, *, refusal: str) -> tuple[Participant, Participant]:
+        """Return the participant to manage in a focus, and the session's own. Only the host may manage others.
+
+        :param refusal: the detail of the error for a participant that is not the host.
+        :raises ForbiddenError: when the session may not do this.
+        :raises FocusOnlyError: in `peer`.
+        :raises NotFoundError: when the participant has left, or does not exist.
+        """
+        target, own = self.participant(participant_id), self.participant_of(session)
+        if target is not own and own.role != Role.HOST:
+            raise ForbiddenError(refusal)
+        if not self.has_focus:
+            raise FocusOnlyError
+        self.advance(Action.MANAGE)
+        if target.has_left:
+            raise NotFoundError("This participant has left.")
+        return target, own
 
     def advance_participant(self, participant: Participant, action: Action) -> None:
         """Take a participant, and its move, through a transition."""

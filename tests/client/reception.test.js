@@ -67,7 +67,7 @@ test("a participant is live again with the first packet", () => {
   assert.equal(bob.hear(["1"]).receiving, "live");
 });
 
-test("a participant from whom nothing is expected is idle, and no silence is counted then", () => {
+test("a participant is idle while nothing is expected from it, and that time counts as no silence", () => {
   const bob = live();
   bob.expected = [];
   assert.equal(bob.hearNothing(10_000), "idle");

@@ -49,7 +49,7 @@ export class Roster extends Emitter {
   /** What arrives from each participant. @type {Map<string, Reception>} */
   #receptions = new Map();
 
-  /** The participants for whom no device rang when this side invited them, by ID. @type {Set<string>} */
+  /** The IDs of participants without a ringing device when this side invited them. @type {Set<string>} */
   #unreachable = new Set();
 
   /**

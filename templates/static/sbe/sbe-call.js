@@ -313,7 +313,7 @@ export class SbeCall extends Base {
   async #call(to) {
     const client = this.#client;
     if (!client?.session) throw new SbeError("Set the property `register`, `session` or `client` first.");
-    if (to.length === 0) throw new SbeError("Say whom to call: set the attribute `to`.");
+    if (to.length === 0) throw new SbeError("Set the attribute `to` to the user to call.");
     if (this.#active) throw new SbeError("There is already a call.");
     const { video } = this;
     await this.#openMedia(video);

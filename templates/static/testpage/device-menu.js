@@ -1,4 +1,5 @@
 import { byId, make } from "./dom.js";
+import { moveInMenu } from "./menu-keys.js";
 import { preferences } from "./preferences.js";
 import { devicesOf } from "./settings.js";
 
@@ -88,12 +89,6 @@ export class DeviceMenu {
 
   /** @param {KeyboardEvent} event */
   #onKey(event) {
-    const items = this.#items;
-    const at = items.findIndex((item) => item === document.activeElement);
-    const next = { ArrowDown: at + 1, ArrowUp: at - 1 + items.length, Home: 0, End: items.length - 1 }[event.key];
-    if (event.key === "Tab") this.close();
-    if (next === undefined) return;
-    event.preventDefault();
-    items[next % items.length]?.focus();
+    moveInMenu(event, this.#items, () => this.close());
   }
 }

@@ -109,7 +109,7 @@ export class Stage {
     showTracks(this.#inset, [screen ? camera : null]);
     const [other] = call.others;
     const trouble = other && !call.hasFocus && call.state !== "held" ? troubleWords(other, nameOf(call)) : null;
-    // The last picture of a participant from whom nothing arrives any more stays, dimmed.
+    // If nothing arrives from a participant any more, its last picture stays, dimmed.
     const moving = this.#stillFor < STILL_READINGS || trouble !== null;
     const picture = screen ? "screen" : camera && moving && call.connection === "connected" ? "camera" : "none";
     this.#stage.dataset.picture = picture;
@@ -377,7 +377,7 @@ export function nameOf(call) {
   return shortName(call.other?.username ?? "") || (call.addresses[0] ?? "").replace(/^tel:/, "") || "Open conference";
 }
 
-/** Whom to call to repeat a call: nobody after a conference that others started. @param {Call} call */
+/** The addresses that repeat a call; none after a conference that others started. @param {Call} call */
 export function addressesAgain(call) {
   if (call.addresses.length > 0) return call.addresses;
   const wasPair = !wasTogether(call) && call.conference?.access !== "open";

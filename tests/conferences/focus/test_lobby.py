@@ -51,8 +51,8 @@ def withdraw(meeting: Meeting, by: Device, of: str) -> Any:
     return by.request("DELETE", f"/mediaConferences/{meeting.id}/knocks/{of}")
 
 
-def remove(meeting: Meeting, by: Device, whom: Device) -> None:
-    path = f"/mediaConferences/{meeting.id}/participants/{meeting.participant(whom).pk}"
+def remove(meeting: Meeting, by: Device, target: Device) -> None:
+    path = f"/mediaConferences/{meeting.id}/participants/{meeting.participant(target).pk}"
     assert by.request("DELETE", path).status_code == 204
 
 
