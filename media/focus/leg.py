@@ -30,7 +30,9 @@ from media.focus.quota import TICK_SECONDS, Quota
 from media.focus.retransmission import Retransmitter
 from media.focus.sources import Source, Sources
 from media.forward import rtcp
+from media.forward.arrivals import Arrivals
 from media.forward.datagrams import address_of
+from media.forward.departures import Departures
 from media.forward.memory import ffi
 from media.forward.repair import RoundTrip
 from media.forward.streams import Stream
@@ -112,8 +114,9 @@ class Leg:
         self.agent: Agent[Leg] | None = None
         self.transport: Transport | None = None
         self.channels: DataChannels | None = None
+        self.arrivals, self.departures = Arrivals(), Departures()
         # The `struct leg` of fastpath.h.
-        self.memory: Any = ffi.new("struct leg *")
+        self.memory: Any = ffi.new("struct leg *", {"arrivals": self.arrivals.memory})
         # The SRTP sessions that encrypt and decrypt; None while there is no connection.
         self.srtp_tx: Any = None
         self._srtp_rx: Any = None
@@ -218,6 +221,7 @@ class Leg:
         """Get ready for the streams that the settled layout names."""
         self.feedback.settle(self.layout.sections)
         self.sources.expect(self.layout.sections, self._track_of)
+        self.arrivals.id = self.layout.number_id
 
     def meet(self, ssrc: int, packet: bytes) -> Source | None:
         """Find the source of an unknown SSRC. Return None if its packets belong to no track."""
@@ -331,3 +335,5 @@ class Leg:
                 stream.is_broken = False
                 track.key_frame_wanted = track.key_frame_wanted or track.kind == "video"
         self.ask_for_key_frames(now)
+        for packet in self.feedback.arrivals(self.sources.streams, self.arrivals):
+            self._send(packet)

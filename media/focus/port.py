@@ -139,7 +139,7 @@ class Port:
                 if wanted in verdicts:
                     self._take_each(take, [slot for slot in range(count) if verdicts[slot] == wanted], now)
             if routes:
-                self.forwarder.forward(routes)
+                self.forwarder.forward(routes, now)
                 routes.clear()
             if self.forwarder.gso_unsupported:
                 self._end_gso()
@@ -249,6 +249,8 @@ class Port:
         first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
         elements = 0 if first == 0x80 else rtp.element_ids(packet)
         source = leg.sources.streams.get(ssrc)
+        if elements > 0:
+            leg.arrivals.hear(packet, elements, now)
         if elements < 0:
             leg.sources.met.add(ssrc)
             leg.sources.unknown += 1

@@ -21,7 +21,17 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
+from media.forward.arrivals import Arrived
+
 FIR = 4  # RFC 5104 section 4.3.1
+# draft-holmer-rmcat-transport-wide-cc-extensions-01 section 3.1.
+_TRANSPORT_FEEDBACK = 15
+# A reference time has this many ticks (64 ms).
+_TICKS_A_REFERENCE = 256
+# A run-length chunk describes at most _LONGEST_RUN packets, and a vector chunk of two-bit symbols _VECTOR packets.
+_LONGEST_RUN, _VECTOR = 0x1FFF, 7
+# The most packets that one feedback packet reports, so that it fits into a datagram: at most 2.3 bytes each.
+_MOST_ARRIVALS = 400
 _CNAME = 1
 # The most report blocks that a packet's count field (5 bits) allows.
 _MOST_REPORTS = 31
@@ -69,6 +79,58 @@ def read_bandwidth(fci: bytes) -> int | None:
     except (ValueError, struct.error):
         # struct.error: the REMB announces more sources than it names.
         return None
+
+
+def transport_feedback(ssrc: int, source: int, arrived: Arrived, count: int) -> tuple[bytes, int]:
+    """Return feedback on when packets arrived (draft-holmer-rmcat-transport-wide-cc-extensions-01 section 3.1).
+
+    Also return how many packets it reports. That may be only a part: a delta between two arrivals must fit into 16
+    bits, and the feedback into a datagram.
+
+    :param source: the SSRC of any stream in the transport.
+    :param count: the number of this feedback packet, in the order of sending.
+    """
+    reference = next(at for at in arrived.at if at >= 0) // _TICKS_A_REFERENCE
+    before, symbols, deltas = reference * _TICKS_A_REFERENCE, bytearray(), bytearray()
+    for at in arrived.at[:_MOST_ARRIVALS]:
+        if at < 0:
+            symbols.append(0)
+        elif 0 <= at - before <= 0xFF:
+            symbols.append(1)
+            deltas.append(at - before)
+            before = at
+        elif -0x8000 <= at - before <= 0x7FFF:
+            symbols.append(2)
+            deltas += (at - before & 0xFFFF).to_bytes(2, "big")
+            before = at
+        else:
+            break
+    head = struct.pack(">HHI", arrived.first & 0xFFFF, len(symbols), (reference & 0xFFFFFF) << 8 | count & 0xFF)
+    content = head + _chunks(symbols) + deltas
+    padding = -len(content) % 4
+    if padding:
+        content += bytes(padding - 1) + bytes([padding])
+    first = 0x80 | bool(padding) << 5 | _TRANSPORT_FEEDBACK
+    words = 2 + len(content) // 4
+    return struct.pack(">BBHII", first, RTCP_RTPFB, words, ssrc, source) + content, len(symbols)
+
+
+def _chunks(symbols: bytes) -> bytes:
+    """Return the packet chunks of these status symbols (sections 3.1.3 and 3.1.4)."""
+    chunks, at = bytearray(), 0
+    while at < len(symbols):
+        run = len(symbols) - at - len(symbols[at:].lstrip(symbols[at : at + 1]))
+        if run >= _VECTOR or at + run == len(symbols):
+            run = min(run, _LONGEST_RUN)
+            chunk = symbols[at] << 13 | run
+        else:
+            run = _VECTOR
+            chunk = 0xC000
+            for place, symbol in enumerate(symbols[at : at + run]):
+                chunk |= symbol << 2 * (_VECTOR - 1 - place)
+        chunks += chunk.to_bytes(2, "big")
+        at += run
+    return bytes(chunks)
 
 
 def requests(data: bytes) -> int:
