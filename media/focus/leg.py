@@ -239,6 +239,11 @@ class Leg:
 
     def take_rtcp(self, data: bytes, now: float) -> None:
         """Act on a compound RTCP packet. Ignore the parts about streams that this leg neither sends nor receives."""
+        data, feedback = rtcp.split(data)
+        for each in feedback:
+            self._take_feedback(each, now)
+        if not data:
+            return
         if not self.quota.charge_requests(rtcp.requests(data)):
             self.quota.excess += 1
             return
@@ -263,6 +268,18 @@ class Leg:
                     frozen |= {self.sinks[ssrc].track for ssrc in sources if ssrc in self.sinks}
         for track in frozen:
             self._observer.key_frame_wanted(self, track)
+
+    def _take_feedback(self, feedback: bytes, now: float) -> None:
+        """Compare the participant's transport-wide feedback with what was sent to it."""
+        if not self.quota.charge_statuses(rtcp.status_count(feedback)):
+            self.quota.excess += 1
+            return
+        try:
+            acknowledged = self.departures.acknowledge(rtcp.read_transport_feedback(feedback))
+        except ValueError:
+            self.sources.unknown += 1
+        else:
+            self.downlink.take_feedback(acknowledged, now)
 
     def _answer_nack(self, nack: RtcpRtpfbPacket, now: float) -> None:
         """Send again the packets that the participant reports as missing, within the budget for retransmissions."""
@@ -323,7 +340,7 @@ class Leg:
             self._check(name)
         self.sources.tick(now)
         self.retransmitter.measure(self.sinks, now)
-        self.downlink.forget_old_estimate(now)
+        self.downlink.tick(now)
         lost = self.downlink.lost(self.sinks, now)
         self.retransmitter.tick(now, TICK_SECONDS, estimate=self.downlink.estimate, lost=lost)
         if not self.is_connected:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 
 HEADER = struct.Struct(">BBHII")
 HEADER_SIZE = HEADER.size
+# The bytes that a retransmission has more than the original (RFC 4588 section 4).
+RTX_HEADER_SIZE = 2
 
 # A packet with more elements and runs of padding than this in its header extension is not sound. Browsers write about
 # ten. A member could write hundreds, and each takes time.

@@ -1,0 +1,98 @@
+"""Estimate the rate at which a receiver can be sent to (draft-ietf-rmcat-gcc-02).
+
+The estimate is the smaller of what the delays allow and what the losses allow. A probe may raise it at once. Nothing
+here knows the time or the network, so tests and simulations decide both.
+"""
+
+from collections.abc import Sequence
+
+from media.congestion.acknowledgement import Acknowledgement
+from media.congestion.control import DelayControl
+from media.congestion.delay import QueueDetector, Usage
+from media.congestion.loss import LossControl
+from media.congestion.probes import Probe
+from media.congestion.queue import QueueDelay
+from media.congestion.throughput import Throughput
+
+# In bits per second: the estimate before the first feedback, and its bounds.
+FIRST_RATE = 300_000
+LEAST_RATE = 30_000
+MOST_RATE = 100_000_000
+# A probe is forgotten after this many others.
+_PROBES_KEPT = 4
+
+
+class Estimator:
+    """The rate at which one receiver can be sent to, in bits per second."""
+
+    def __init__(self, rate: float = FIRST_RATE) -> None:
+        self._detector = QueueDetector()
+        self._throughput = Throughput()
+        self._delay = DelayControl(rate, least=LEAST_RATE, most=MOST_RATE)
+        self._loss = LossControl()
+        self._queue = QueueDelay()
+        self._is_congested = False
+        self._probes: dict[int, Probe] = {}
+
+    @property
+    def rate(self) -> float:
+        """The rate at which the receiver can be sent to."""
+        return max(LEAST_RATE, min(self._delay.rate, self._loss.rate))
+
+    @property
+    def throughput(self) -> float:
+        """The rate at which packets arrive; 0 while it is unknown."""
+        return self._throughput.rate
+
+    @property
+    def queue(self) -> float:
+        """How long packets wait on the path, in seconds."""
+        return self._queue.seconds
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the last feedback has shown that the path carries less than was sent."""
+        return self._is_congested
+
+    @property
+    def usage(self) -> Usage:
+        """Whether the queue on the path grows."""
+        return self._detector.usage
+
+    def probe(self, number: int, octets: int) -> None:
+        """Expect the acknowledgements of a probe of this many bytes."""
+        self._probes[number] = Probe(octets)
+        while len(self._probes) > _PROBES_KEPT:
+            del self._probes[next(iter(self._probes))]
+
+    def acknowledge(self, packets: Sequence[Acknowledgement], now: float, round_trip: float) -> None:
+        """Take a feedback into account.
+
+        :param packets: the packets that it reports, in the order in which they were sent.
+        :param now: in seconds of the sender's clock.
+        :param round_trip: in seconds.
+        """
+        arrived = [packet for packet in packets if packet.arrived_at is not None]
+        for packet in sorted(arrived, key=lambda each: each.arrived_at or 0.0):
+            self._throughput.take(packet)
+        self._loss.update(
+            len(packets) - len(arrived), len(packets), self.throughput, now, has_queue=self._queue.is_long
+        )
+        usage = self._judge(arrived)
+        shown = max((self._probes[each.probe].take(each) for each in arrived if each.probe in self._probes), default=0)
+        if shown > self._delay.rate and usage is not Usage.OVER:
+            self._delay.set(shown, now)
+        self._delay.update(usage, self.throughput, now, round_trip)
+        self._is_congested = usage is Usage.OVER or self._loss.rate < self._delay.rate
+
+    def _judge(self, arrived: Sequence[Acknowledgement]) -> Usage:
+        """Return how the path was used while these packets were sent."""
+        was_over = False
+        for sent_at, arrived_at, *_ in arrived:
+            if arrived_at is not None:
+                self._detector.take(sent_at, arrived_at)
+                self._queue.take(sent_at, arrived_at)
+                was_over = was_over or self.usage is Usage.OVER
+        if was_over or (self._queue.is_long and self.usage is not Usage.UNDER):
+            return Usage.OVER
+        return self.usage
