@@ -21,9 +21,10 @@ class Downlink:
     the participant sends transport-wide feedback, otherwise the participant's (REMB).
 
     `is_congested` is set when packets queue on the way: the node's estimate says so, or the participant's estimate is
-    lower than the previous one. While it is set, estimates limit the senders (`pacing`). `withheld` contains the tracks that the leg does not get. Its
-    values are the remaining seconds. A track returns earlier if its sender slows down, and later if the connection is
-    still congested.
+    lower than the previous one. While it is set, estimates limit the senders (`pacing`).
+
+    `withheld` contains the tracks that the leg does not get. Its values are the remaining seconds. A track returns
+    earlier if its sender slows down, and later if the connection is still congested.
     """
 
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:

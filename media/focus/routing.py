@@ -8,7 +8,7 @@ from media.focus.leg import Leg
 from media.focus.participants import Participant, Participants, legs_of
 from media.forward import rtcp
 from media.forward.history import Arena, History
-from media.forward.tracks import NumberIds, Sink, Track
+from media.forward.tracks import NO_NUMBERS, NumberIds, Sink, Track
 from media.sdp.extensions import MID, TRANSPORT_CC
 from media.sdp.media_section import Section
 from media.sdp.writer import cname_of
@@ -224,5 +224,5 @@ def _sink(track: Track, layout: Layout, leg: Leg, section: Section) -> Sink | No
         retransmits=retransmits,
         gso=leg.addresses.gso,
         departures=leg.departures if number_id else None,
-        number_ids=NumberIds(layout.number_id, number_id) if number_id else NumberIds(),
+        number_ids=NumberIds(layout.number_id, number_id) if number_id else NO_NUMBERS,
     )

@@ -19,9 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "fastpath.h"
 
+#define SCM_TIMESTAMPNS_OLD 35 /* SO_TIMESTAMPNS: the name has two meanings, depending on the size of time_t */
 #define UDP_SEGMENT_OPTION 103 /* UDP_SEGMENT of linux/udp.h, which older headers lack */
 
 enum {
@@ -255,9 +257,21 @@ static bool is_near(const struct stream *stream, uint16_t sequence) {
     return stream->expected < 0 || (uint16_t)(sequence - stream->expected + NEAR) < 2 * NEAR;
 }
 
+/* Return when a datagram has arrived: the kernel states how long it has waited. `real` is the time of day in seconds. */
+static double arrival_of(const struct msghdr *header, double now, const struct timespec *real) {
+    const struct cmsghdr *control = header->msg_control;
+    if (header->msg_controllen < CMSG_SPACE(sizeof(struct timespec)) || control->cmsg_type != SCM_TIMESTAMPNS_OLD)
+        return now;
+    struct timespec at;
+    memcpy(&at, CMSG_DATA(control), sizeof at);
+    double waited = (double)(real->tv_sec - at.tv_sec) + (double)(real->tv_nsec - at.tv_nsec) / 1e9;
+    return waited > 0 && waited < LONGEST_WAIT ? now - waited : now;
+}
+
 /* Take one datagram, and return its verdict. If the packet will be forwarded, fill `arrival`. Otherwise leave
  * `arrival->track` NULL. */
-static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *packet, double now, struct arrival *arrival) {
+static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *packet, double now, double arrived,
+                       struct arrival *arrival) {
     int size = (int)header->msg_len;
     if (size < HEADER_SIZE || packet[0] >> 6 != 2 || (packet[1] >= RTCP_FIRST && packet[1] <= RTCP_LAST))
         return UNTOUCHED;
@@ -296,7 +310,7 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
     take(stream, timestamp, now);
     arrival->number_at = stated.number_at;
     if (stated.number >= 0)
-        note(leg->arrivals, (uint16_t)stated.number, now);
+        note(leg->arrivals, (uint16_t)stated.number, arrived);
     if (stated.level >= 0 && stated.level < QUIET)
         track->loudness += 1 - stated.level / (double)QUIET;
     place(track, arrival, timestamp, now);
@@ -469,11 +483,17 @@ static void forward(struct outbound *out, struct arrival *arrivals, int count) {
 
 int fastpath_turn(struct fastpath *path, double now) {
     struct mmsghdr *headers = (struct mmsghdr *)path->headers_in;
+    for (int i = 0; i < SLOTS_IN; i++)
+        headers[i].msg_hdr.msg_controllen = CMSG_SPACE(sizeof(struct timespec));
     int count = recvmmsg(path->fd, headers, SLOTS_IN, MSG_DONTWAIT, NULL), arrived = 0;
     struct arrival arrivals[SLOTS_IN];
+    struct timespec real;
+    clock_gettime(CLOCK_REALTIME, &real);
     for (int i = 0; i < count; i++) {
         arrivals[arrived].track = NULL;
-        path->verdicts[i] = receive(path, headers + i, path->slots_in + i * SLOT_SIZE, now, &arrivals[arrived]);
+        path->arrived[i] = arrival_of(&headers[i].msg_hdr, now, &real);
+        path->verdicts[i] =
+            receive(path, headers + i, path->slots_in + i * SLOT_SIZE, now, path->arrived[i], &arrivals[arrived]);
         if (arrivals[arrived].track != NULL)
             arrived++;
     }

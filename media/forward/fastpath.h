@@ -23,6 +23,7 @@ enum limits {
     TICKS_A_SECOND = 4000,    /* of arrival times: the unit of transport-wide feedback, 250 us */
     QUIET = 60,               /* audio level in -dBov; anything quieter is noise */
     BUCKETS = 1024,           /* buckets of the table of addresses. A power of two */
+    LONGEST_WAIT = 1,         /* a datagram that waited for more seconds than this is an effect of a clock that was set */
     NEAR = 3000               /* largest plausible distance to the expected packet: over 1 s of video (RFC 3550, A.1) */
 };
 
@@ -162,6 +163,7 @@ struct fastpath {
     uint8_t *slots_in;
     uint8_t *slots_out;
     uint8_t verdicts[SLOTS_IN];      /* of each datagram that the last turn read */
+    double arrived[SLOTS_IN];        /* when each of these datagrams has arrived, as far as the kernel knows it */
     uintptr_t gso_unsupported[SLOTS_IN]; /* sockaddrs whose paths refused a GSO batch; Python reads and clears them */
     int32_t gso_unsupported_count;
     int64_t sent;             /* packets, counted once per receiver, whether or not the kernel accepted them */

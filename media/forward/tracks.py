@@ -78,6 +78,9 @@ class NumberIds(NamedTuple):
     receiver: int = 0
 
 
+NO_NUMBERS = NumberIds()
+
+
 class Variant(NamedTuple):
     """How the packets of one payload type are sent to all receivers with equal negotiated values."""
 
@@ -91,7 +94,7 @@ class Variant(NamedTuple):
     foreign: int
     # Where the packets go.
     receivers: Receivers
-    number_ids: NumberIds = NumberIds()
+    number_ids: NumberIds = NO_NUMBERS
 
 
 @dataclass(eq=False, slots=True)
@@ -122,7 +125,7 @@ class Sink:
     gso: bool = True
     # Where the packets to the leg are recorded, if they get transport-wide numbers.
     departures: Departures | None = None
-    number_ids: NumberIds = NumberIds()
+    number_ids: NumberIds = NO_NUMBERS
     # What is added to the track's sequence numbers for this receiver.
     distance: int = 0
     # The first packet, in the track's numbering, that the receiver gets.
