@@ -87,7 +87,7 @@ def _repeated(sink: Sink, kept: Kept, now: float) -> bytes:
     )
     packet = rtp.translate_extensions(header + kept.packet[rtp.HEADER_SIZE :], sink.extensions)
     if sink.departures is not None:
-        place = rtp.number_place(kept.packet, sink.number_ids.source) if sink.number_ids.source else 0
+        place = rtp.number_place(kept.packet, sink.number_ids.source)
         packet, place = rtp.with_number(packet, place, sink.number_ids.receiver)
         number = sink.departures.note(len(packet) + rtp.RTX_HEADER_SIZE, now)
         packet = packet[:place] + number.to_bytes(2, "big") + packet[place + 2 :]

@@ -97,10 +97,10 @@ def translate_extensions(packet: bytes, ids: Mapping[int, int]) -> bytes:
 def number_place(packet: bytes, id_: int) -> int:
     """Return where the transport-wide number is, in the first extension element with this ID; 0 without one.
 
-    The packet must be sound (`element_ids`).
+    The packet must be sound (`element_ids`). 0 is no ID.
     """
     for each, _, data, end in elements(packet):
-        if each == id_:
+        if each == id_ != 0:
             return data if end - data == 2 else 0
     return 0
 
