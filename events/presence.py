@@ -11,6 +11,7 @@ import secrets
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from events import clock
 from events.models import Session
@@ -92,15 +93,31 @@ PRESENCE = Presence()
 
 
 def mark_away(sessions: list[str]) -> None:
-    """Mark sessions as away from now on, if this process was the last to follow them.
+    """Mark sessions as away from now on, if this process was the last to follow them."""
+    if sessions:
+        present = Session.objects.not_over().filter(away_until__isnull=True)
+        _start_absence(present.filter(pk__in=sessions, followed_by=PROCESS))
+
+
+def restart_absences() -> None:
+    """Start the absence of all sessions that are away again. Call it after an outage of the database.
+
+    During the outage, no client could reconnect.
+    """
+    away = Session.objects.away()
+    sessions = list(away.order_by("pk").values_list("pk", flat=True))
+    for start in range(0, len(sessions), BATCH):
+        _start_absence(away.filter(pk__in=sessions[start : start + BATCH]))
+
+
+@transaction.atomic
+def _start_absence(sessions: QuerySet[Session]) -> None:
+    """Let these sessions end after AWAY_LIFETIME.
 
     The rows are locked in the order of their IDs, as in `log.append`. In any other order, the two could deadlock.
     """
-    if sessions:
-        followed = Session.objects.not_over().filter(pk__in=sessions, followed_by=PROCESS, away_until__isnull=True)
-        with transaction.atomic():
-            locked = followed.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True)
-            Session.objects.filter(pk__in=list(locked)).update(away_until=clock.now() + settings.AWAY_LIFETIME)
+    locked = sessions.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True)
+    Session.objects.filter(pk__in=list(locked)).update(away_until=clock.now() + settings.AWAY_LIFETIME)
 
 
 def _is_database_usable() -> bool:
