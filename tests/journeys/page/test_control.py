@@ -252,6 +252,7 @@ async def test_a_new_share_comes_to_the_front_and_a_new_host_ends_the_conference
     await expect(alice.part("menu-host")).to_be_disabled()
     await alice.page.keyboard.press("Escape")
     await carol.press("rejoin-join")
+    await carol.is_in("open")
     await all_see_each_other(alice, carol)
     await tile(alice, bob).hover()
     await alice.press(f"menu-{bob.username}")
