@@ -15,7 +15,7 @@ from django.db import connection
 from conferences.operations.deadlines import Job, due, next_deadline, settle
 from conferences.operations.retention import prune_in_batches
 from events import clock
-from events.presence import restart_absences
+from events.presence import restart_deadlines
 from events.problems import OUTAGE, log_outage
 from events.threads import in_database_thread
 
@@ -38,13 +38,13 @@ async def keep_time() -> None:
 
 
 async def _keep_settling() -> None:
-    """Settle due deadlines until cancelled. After an outage, first give absent clients time to return."""
+    """Settle due deadlines until cancelled. After an outage, first give clients time to return."""
     is_after_outage = False
     while True:
         pause = LONGEST_SLEEP_SECONDS
         try:
             if is_after_outage:
-                await in_database_thread(restart_absences)()
+                await in_database_thread(restart_deadlines)()
                 is_after_outage = False
             pause = await run_once()
         except OUTAGE as error:
