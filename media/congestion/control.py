@@ -11,6 +11,8 @@ from media.congestion.delay import Usage
 # When the queue grows, the rate falls to this share of the throughput, so that the queue empties.
 DECREASE = 0.85
 # Far from the last congestion the rate grows by this factor per second, near it by about a packet per response time.
+# A long queue shall empty in this time. For that, the rate falls at most to LEAST_SHARE of the throughput.
+DRAIN_SECONDS, LEAST_SHARE = 1.0, 0.5
 GROWTH = 1.08
 LEAST_GROWTH = 1_000
 LEAST_ADDED = 4_000
@@ -63,12 +65,29 @@ class DelayControl:
         self._capacity = Capacity()
         self._grows = True
         self._updated_at: float | None = None
-        self._decreased_at = float("-inf")
+        self._decreased_at = self._drained_at = float("-inf")
 
     def set(self, rate: float, now: float) -> None:
         """Set a rate that a probe has shown."""
         self.rate = min(self._most, max(self._least, rate))
         self._updated_at = now
+
+    def forget(self) -> None:
+        """Forget earlier congestions: the path has changed."""
+        self._capacity.forget()
+
+    def drain(self, throughput: float, queue: float, now: float, round_trip: float) -> None:
+        """Fall below the throughput, so that a long queue empties within DRAIN_SECONDS.
+
+        :param throughput: in bits per second; with a queue, it is the rate of the path.
+        :param queue: how long packets wait, in seconds.
+        :param round_trip: in seconds.
+        """
+        self._updated_at, self._grows = now, False
+        wanted = throughput * max(LEAST_SHARE, min(DECREASE, 1 - queue / DRAIN_SECONDS))
+        if wanted < self.rate and now - self._drained_at >= DRAIN_SECONDS + round_trip:
+            self.rate, self._drained_at = max(self._least, wanted), now
+            self._capacity.congested_at(throughput)
 
     def update(self, usage: Usage, throughput: float, now: float, round_trip: float) -> None:
         """Adapt the rate.

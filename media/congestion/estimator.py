@@ -73,17 +73,26 @@ class Estimator:
         :param round_trip: in seconds.
         """
         arrived = [packet for packet in packets if packet.arrived_at is not None]
+        lost = len(packets) - len(arrived)
         for packet in sorted(arrived, key=lambda each: each.arrived_at or 0.0):
             self._throughput.take(packet)
-        self._loss.update(
-            len(packets) - len(arrived), len(packets), self.throughput, now, has_queue=self._queue.is_long
-        )
+        self._loss.update(lost, len(packets), self.throughput, now, has_queue=self._queue.is_long)
+        self._queue.lose(lost / max(1, len(packets)))
         usage = self._judge(arrived)
         shown = max((self._probes[each.probe].take(each) for each in arrived if each.probe in self._probes), default=0)
         if shown > self._delay.rate and usage is not Usage.OVER:
             self._delay.set(shown, now)
-        self._delay.update(usage, self.throughput, now, round_trip)
-        self._is_congested = usage is Usage.OVER or self._loss.rate < self._delay.rate
+        self._adapt(usage, now, round_trip)
+
+    def _adapt(self, usage: Usage, now: float, round_trip: float) -> None:
+        """Adapt the rate to how the path is used."""
+        # If the path has just become narrow, an average over some time is too high.
+        least = min(self._throughput.rate, self._throughput.last)
+        if self._queue.is_long and usage is not Usage.UNDER and least:
+            self._delay.drain(least, self.queue, now, round_trip)
+        else:
+            self._delay.update(usage, least if usage is Usage.OVER else self.throughput, now, round_trip)
+        self._is_congested = usage is Usage.OVER or self._queue.is_long or self._loss.rate < self._delay.rate
 
     def _judge(self, arrived: Sequence[Acknowledgement]) -> Usage:
         """Return how the path was used while these packets were sent."""
@@ -91,8 +100,7 @@ class Estimator:
         for sent_at, arrived_at, *_ in arrived:
             if arrived_at is not None:
                 self._detector.take(sent_at, arrived_at)
-                self._queue.take(sent_at, arrived_at)
+                if self._queue.take(sent_at, arrived_at):
+                    self._delay.forget()
                 was_over = was_over or self.usage is Usage.OVER
-        if was_over or (self._queue.is_long and self.usage is not Usage.UNDER):
-            return Usage.OVER
-        return self.usage
+        return Usage.OVER if was_over else self.usage

@@ -13,9 +13,11 @@ WINDOW_SECONDS = 20.0
 STEP_SECONDS = 0.2
 # A queue that lasts longer than this is too long.
 LONG_QUEUE = 0.1
-# If the queue is no shorter after this time, though less was sent than the path carries, then the path itself has
-# become longer.
-LASTING_SECONDS = 2.5
+# If the queue has not become shorter by SHORTER in this time, and packets were not lost because it is full, then there
+# is no queue: the path itself has become longer.
+LASTING_SECONDS, SHORTER = 1.5, 0.025
+# A queue counts as full if this share of the packets of a feedback is lost.
+FULL_LOSS = 0.25
 
 
 class QueueDelay:
@@ -27,8 +29,13 @@ class QueueDelay:
         self._long_since: float | None = None
         self.seconds = 0.0
 
-    def take(self, sent_at: float, arrived_at: float) -> None:
-        """Take a packet into account, in the order of sending."""
+    def lose(self, share: float) -> None:
+        """Take the share of packets into account that a feedback reports as lost."""
+        if share >= FULL_LOSS:
+            self._long_since = None
+
+    def take(self, sent_at: float, arrived_at: float) -> bool:
+        """Take a packet into account, in the order of sending. Return whether it shows that the path is longer now."""
         delay = arrived_at - sent_at
         if self._steps and sent_at - self._steps[-1][0] < STEP_SECONDS:
             begun_at, shortest = self._steps[-1]
@@ -38,10 +45,10 @@ class QueueDelay:
         while sent_at - self._steps[0][0] > WINDOW_SECONDS:
             self._steps.popleft()
         self.seconds = self._steps[-1][1] - min(shortest for _, shortest in self._steps)
-        self._watch(sent_at)
+        return self._has_become_longer(sent_at)
 
-    def _watch(self, now: float) -> None:
-        """Accept the present delay as that of the path if it has lasted."""
+    def _has_become_longer(self, now: float) -> bool:
+        """Tell whether the present delay has lasted. If so, accept it as that of the path."""
         if self.seconds < LONG_QUEUE:
             self._long_since = None
         elif self._long_since is None:
@@ -49,12 +56,14 @@ class QueueDelay:
         elif now - self._long_since > LASTING_SECONDS and self._does_not_fall():
             self._steps = deque([self._steps[-1]])
             self._long_since, self.seconds = None, 0.0
+            return True
+        return False
 
     def _does_not_fall(self) -> bool:
         """Tell whether the delay is as long as at the beginning of LASTING_SECONDS."""
         last_at, last = self._steps[-1]
         recent = [shortest for at, shortest in self._steps if last_at - at <= LASTING_SECONDS]
-        return last > max(recent) - LONG_QUEUE / 4
+        return last > max(recent) - SHORTER
 
     @property
     def is_long(self) -> bool:

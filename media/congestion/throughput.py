@@ -16,11 +16,12 @@ SILENCE_SECONDS = 1.0
 class Throughput:
     """The rate at which packets have arrived recently: a Bayesian estimate over short samples.
 
-    `rate` is in bits per second; 0 before the first sample.
+    `rate` is in bits per second; 0 before the first sample. `last` is the last sample, which follows a sudden change at
+    once, but varies much.
     """
 
     def __init__(self) -> None:
-        self.rate = 0.0
+        self.rate = self.last = 0.0
         self._variance = 50.0
         self._octets = 0
         self._began_at: float | None = None
@@ -41,6 +42,7 @@ class Throughput:
 
     def _add(self, sample: float) -> None:
         """Combine a sample with the estimate, each weighted by its certainty."""
+        self.last = sample
         if not self.rate:
             self.rate = sample
             return
