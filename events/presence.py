@@ -8,9 +8,11 @@ session that never had a reader is never away.
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from events import clock
 from events.models import Session
@@ -92,15 +94,45 @@ PRESENCE = Presence()
 
 
 def mark_away(sessions: list[str]) -> None:
-    """Mark sessions as away from now on, if this process was the last to follow them.
+    """Mark sessions as away from now on, if this process was the last to follow them."""
+    if sessions:
+        present = Session.objects.not_over().filter(away_until__isnull=True)
+        with transaction.atomic():
+            _start_absence(present.filter(pk__in=sessions, followed_by=PROCESS))
+
+
+def restart_deadlines() -> None:
+    """Give clients time to return after an outage of the database, during which no client could reach the service.
+
+    The absence of all sessions that are away begins again. Sessions that have expired, or soon will, live for
+    AWAY_LIFETIME from now, so that their clients can renew them.
+    """
+    now = clock.now()
+    expiring = Session.objects.not_over().filter(expires_at__lt=now + settings.AWAY_LIFETIME)
+    _in_batches(Session.objects.away(), _start_absence)
+    _in_batches(expiring, lambda some: _lock(some).update(expires_at=now + settings.AWAY_LIFETIME))
+
+
+def _in_batches(sessions: QuerySet[Session], work: Callable[[QuerySet[Session]], object]) -> None:
+    """Do work on sessions in transactions of BATCH sessions, so that other transactions wait only briefly."""
+    ids = list(sessions.order_by("pk").values_list("pk", flat=True))
+    for start in range(0, len(ids), BATCH):
+        with transaction.atomic():
+            work(sessions.filter(pk__in=ids[start : start + BATCH]))
+
+
+def _start_absence(sessions: QuerySet[Session]) -> None:
+    """Let these sessions end after AWAY_LIFETIME."""
+    _lock(sessions).update(away_until=clock.now() + settings.AWAY_LIFETIME)
+
+
+def _lock(sessions: QuerySet[Session]) -> QuerySet[Session]:
+    """Lock these sessions, and return them.
 
     The rows are locked in the order of their IDs, as in `log.append`. In any other order, the two could deadlock.
     """
-    if sessions:
-        followed = Session.objects.not_over().filter(pk__in=sessions, followed_by=PROCESS, away_until__isnull=True)
-        with transaction.atomic():
-            locked = followed.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True)
-            Session.objects.filter(pk__in=list(locked)).update(away_until=clock.now() + settings.AWAY_LIFETIME)
+    locked = sessions.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True)
+    return Session.objects.filter(pk__in=list(locked))
 
 
 def _is_database_usable() -> bool:

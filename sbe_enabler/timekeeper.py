@@ -15,6 +15,8 @@ from django.db import connection
 from conferences.operations.deadlines import Job, due, next_deadline, settle
 from conferences.operations.retention import prune_in_batches
 from events import clock
+from events.presence import restart_deadlines
+from events.problems import OUTAGE, log_outage
 from events.threads import in_database_thread
 
 logger = logging.getLogger(__name__)
@@ -36,11 +38,18 @@ async def keep_time() -> None:
 
 
 async def _keep_settling() -> None:
-    """Settle due deadlines until cancelled."""
+    """Settle due deadlines until cancelled. After an outage, first give clients time to return."""
+    is_after_outage = False
     while True:
         pause = LONGEST_SLEEP_SECONDS
         try:
+            if is_after_outage:
+                await in_database_thread(restart_deadlines)()
+                is_after_outage = False
             pause = await run_once()
+        except OUTAGE as error:
+            log_outage(error)
+            is_after_outage = True
         except Exception:
             logger.exception("The timekeeper failed and will try again")
         await asyncio.sleep(pause)
@@ -52,6 +61,8 @@ async def _keep_pruning() -> None:
         await asyncio.sleep(PRUNE_SECONDS)
         try:
             await _prune()
+        except OUTAGE as error:
+            log_outage(error)
         except Exception:
             logger.exception("Pruning failed; next attempt in %.0f s", PRUNE_SECONDS)
 

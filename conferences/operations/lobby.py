@@ -196,12 +196,12 @@ def _require_pause(locked: LockedConference, session: Session) -> None:
     if denied["number"]:
         until = denied["last"] + _PAUSE * _GROWTH ** (min(denied["number"], _MOST_DENIALS) - 1)
         if until > locked.now:
-            raise _wait_until(until, locked.now)
+            raise _wait_until(until, locked.now, reason=KnockRefusal.DENIED)
 
 
-def _wait_until(until: datetime, now: datetime) -> RateLimitedError:
+def _wait_until(until: datetime, now: datetime, **fields: str) -> RateLimitedError:
     """Return the refusal of a knock that may be repeated at this instant."""
-    return RateLimitedError(headers={"Retry-After": str(math.ceil((until - now).total_seconds()))})
+    return RateLimitedError(headers={"Retry-After": str(math.ceil((until - now).total_seconds()))}, **fields)
 
 
 # Called by the session that has knocked. An event goes to the host.

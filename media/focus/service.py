@@ -235,15 +235,21 @@ class Service:
             try:
                 while not self._stopping.is_set() and self._handle_some():
                     pass
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("The media node cannot use the database; it tries again soon: %s", error)
+                self._wait_for_database()
             except Exception:
-                # The database may be unreachable for a while. Tasks and reports are kept.
                 logger.exception("The media node could not handle its tasks and reports; it tries again soon")
-                close_old_connections()
-                self._stopping.wait(RETRY_SECONDS)
+                self._wait_for_database()
         try:
             tasks.retire(self.id)
         finally:
             connections.close_all()
+
+    def _wait_for_database(self) -> None:
+        """Pause before the next attempt. Tasks and reports are kept."""
+        close_old_connections()
+        self._stopping.wait(RETRY_SECONDS)
 
     def _handle_some(self) -> bool:
         """Deliver reports, and carry out some tasks. Return whether there is more to do now."""

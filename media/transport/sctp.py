@@ -103,7 +103,8 @@ class DataChannels:
         # aiortc's association, public for inspection.
         self.sctp = Sctp(transport.role, transport.send_data)
         self.sctp.on("datachannel", self._opened)
-        transport.on_data = self._receive
+        # Until the association is open, the transport keeps the packets.
+        transport.on_data = None
         self._updates: set[asyncio.Task[None]] = set()
         self._start = asyncio.get_running_loop().create_task(self._connect(port, max_message_size))
 
@@ -176,10 +177,14 @@ class DataChannels:
         await asyncio.sleep(0)
 
     async def _connect(self, port: int, max_message_size: int) -> None:
-        """Open the association. Read early packets now: the other side would repeat them only after seconds."""
+        """Open the association. Read early packets only now: aiortc would lose a packet before its own INIT.
+
+        The other side would repeat that packet only after seconds.
+        """
         await self.sctp.connect(port, max_message_size)
         while self._transport.early:
             await self._receive(self._transport.early.popleft())
+        self._transport.on_data = self._receive
 
     async def _receive(self, packet: bytes) -> None:
         """Handle an SCTP packet from the transport."""

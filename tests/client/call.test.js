@@ -179,7 +179,7 @@ test("a call that is hung up ends here at once, whatever the enabler says", asyn
 
 test("an invitation that was given up while it was sent is taken back", async () => {
   const desk = new Desk();
-  desk.answer = ({ method }) => void (method === "POST" && desk.call.abandon("here"));
+  desk.answer = ({ method }) => void (method === "POST" && desk.call.hangUp());
   await desk.call.invite(["bob"], { video: false, topology: "peer" });
   assert.deepEqual(desk.actions, ["POST", "DELETE"]);
   assert.equal(desk.call.pending, null);

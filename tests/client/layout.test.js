@@ -31,19 +31,24 @@ test("the list of people begins with the hands in their order, and only the host
     { ...participant({ id: "carol", state: "on-hold", device: "Pixel 9" }), ...tracks },
     { ...participant({ id: "dave", handRaisedAt: "2030-01-01T00:00:01Z", state: "moving" }), ...tracks },
     { ...participant({ id: "erin", state: "invited", muted: { audio: true, video: true } }), ...tracks },
+    { ...participant({ id: "frank", away: true }), ...tracks },
   ];
   const rows = rowsOf({ me, others: /** @type {any} */ (others) });
   assert.deepEqual(
     rows.map(({ id }) => id),
-    ["dave", "bob", "me", "carol", "erin"],
+    ["dave", "bob", "me", "carol", "erin", "frank"],
   );
   assert.deepEqual(
     rows.map(({ detail }) => detail),
-    ["Moving to another device", "", "Host", "On hold · Pixel 9", "Ringing…"],
+    ["Moving to another device", "", "Host", "On hold · Pixel 9", "Ringing…", "Away"],
   );
   assert.deepEqual(
     rows.map(({ muted }) => muted),
-    [false, false, true, false, false],
+    [false, false, true, false, false, false],
+  );
+  assert.deepEqual(
+    rows.filter(({ canBeHost }) => canBeHost).map(({ id }) => id),
+    ["bob", "carol"],
   );
   assert.equal(rows[3].device, "smartphone");
   assert.ok(rows.every(({ canLower }) => canLower));

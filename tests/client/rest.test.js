@@ -132,6 +132,13 @@ describe("Rest", { concurrency: true }, () => {
     assert.equal(server.requests.length, 1);
   });
 
+  test("reports the denial of a knock at once", async (t) => {
+    const answer = { status: 429, headers: { "Retry-After": "1" }, body: { code: "rate-limited", reason: "denied" } };
+    const server = await answering(t, () => answer);
+    assert.deepEqual((await refusalOf(post(server))).fields, { reason: "denied", retryAfterMs: 1_000 });
+    assert.equal(server.requests.length, 1);
+  });
+
   test("ignores a Retry-After that is unreadable or in the past", async (t) => {
     const server = await answering(
       t,

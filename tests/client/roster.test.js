@@ -8,7 +8,7 @@ const SILENT = { audio: null, camera: null, screen: null };
 
 /** @param {Partial<import("../../templates/static/sbe/types.js").Participant>[]} participants */
 function rosterOf(...participants) {
-  const roster = new Roster({ sessionId: "mine", tracksOf: () => SILENT });
+  const roster = new Roster({ sessionId: () => "mine", tracksOf: () => SILENT });
   roster.learn(conference({ participants: participants.map(participant) }));
   return roster;
 }
@@ -136,4 +136,12 @@ test("a participant whose page has closed is away until it is back", () => {
     roster.learnParticipant(participant({ id: "b", away }));
     assert.equal(roster.others[0].away, away);
   }
+});
+
+test("nothing arrives any more from a participant whose page has closed, unless nothing was expected", () => {
+  const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" }, { id: "c" });
+  roster.learnReceptions(new Map([["b", { receiving: "live", signal: 3 }]]));
+  for (const id of ["b", "c"]) roster.learnParticipant(participant({ id, away: true }));
+  const [b, c] = roster.others;
+  assert.deepEqual([b.receiving, b.signal, c.receiving, c.signal], ["silent", 0, "idle", null]);
 });

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { SbeError, SessionOver } from "../../templates/static/sbe/errors.js";
 import { SbeClient } from "../../templates/static/sbe/client.js";
-import "./support/negotiation.js";
+import { conference, participant } from "./support/conference.js";
+import { settle } from "./support/negotiation.js";
+import { FakePeerConnection } from "./support/peer-connection.js";
 import { Server } from "./support/server.js";
 
 /**
@@ -14,19 +16,26 @@ import { Server } from "./support/server.js";
 // The event channel waits for the network. Node has no such event.
 globalThis.addEventListener ??= () => undefined;
 globalThis.removeEventListener ??= () => undefined;
+globalThis.RTCPeerConnection = /** @type {any} */ (FakePeerConnection);
 
 const LIFETIME_MS = 1_000;
 
 /** A back end and an enabler in one server. The enabler accepts the tokens in `valid`. */
 class World {
   valid = new Set();
+  /** Whether the event channels are unreachable, so that only other requests learn of the end of a session. */
+  isDeaf = false;
   #sessions = 0;
   /** @type {SbeClient[]} */
   #clients = [];
   server = new Server((request) => {
     if (request.url === "/app/sessions" && request.method === "POST") return { status: 201, body: this.session() };
     if (request.url === "/app/sessions") return { status: 200, body: { sessions: [] } };
+    if (this.isDeaf && request.url?.includes("/events")) return { status: 503, headers: { "Retry-After": "60" } };
     if (!this.valid.has(request.headers.authorization)) return { status: 401, body: { code: "unauthenticated" } };
+    if (request.url === "/base/mediaConferences" && request.method === "POST")
+      return { status: 201, body: this.#call() };
+    if (request.url?.startsWith("/base/mediaConferences?missed")) return { status: 200, body: { conferences: [] } };
     if (request.method === "DELETE") return { status: 204 };
     return { status: 200, body: { expiresAt: this.#expiry() } };
   });
@@ -46,6 +55,12 @@ class World {
     const made = new SbeClient(options);
     this.#clients.push(made);
     return made;
+  }
+
+  /** The conference that the latest session has just created. */
+  #call() {
+    const host = participant({ id: "p1", username: "alice", role: "host", sessionId: `s${this.#sessions}` });
+    return conference({ participants: [host, participant({ id: "p2", username: "bob", state: "invited" })] });
   }
 
   #expiry() {
@@ -206,6 +221,71 @@ describe("A client", { concurrency: true }, () => {
     await alice.use(world.session({ isValid: false }));
     assert.equal(await next(alice, "notice", ({ code }) => code), "session-over");
     assert.equal(asked, 1);
+  });
+
+  test("places a call with a new session if its own has ended unnoticed", async (t) => {
+    const world = await new World().start(t);
+    world.isDeaf = true;
+    let asked = 0;
+    const onTokenNeeded = () => {
+      asked += 1;
+      return world.session();
+    };
+    const alice = world.client({ onTokenNeeded });
+    await alice.use(world.session());
+    world.valid.delete("Bearer token-s1");
+    await Promise.all([alice.call("bob"), alice.missedCalls()]);
+    assert.equal(asked, 1);
+    assert.equal(alice.session?.id, "s2");
+    const tokens = world.asked("/base/mediaConferences", "POST").map(({ headers }) => headers.authorization);
+    assert.deepEqual(tokens, ["Bearer token-s1", "Bearer token-s2"]);
+    assert.equal(alice.callState, "calling");
+    assert.equal(alice.currentCall?.me?.id, "p1");
+    await alice.currentCall?.hangUp();
+  });
+
+  for (const [what, renew] of /** @type {[string, (world: World) => Session | null][]} */ ([
+    ["there is no new session", () => null],
+    ["the new session is refused as well", (world) => world.session({ isValid: false })],
+  ])) {
+    test(`passes on the refusal of a request if ${what}`, async (t) => {
+      const world = await new World().start(t);
+      world.isDeaf = true;
+      const alice = world.client({ onTokenNeeded: () => renew(world) });
+      await alice.use(world.session({ isValid: false }));
+      await assert.rejects(alice.call("bob"), { name: "Refusal", status: 401 });
+      assert.equal(alice.currentCall?.endReason, "not-placed");
+      assert.ok(world.asked("/base/mediaConferences", "POST").length <= 2);
+    });
+  }
+
+  test("ends a call in progress when a request learns of the end of the session", async (t) => {
+    const world = await new World().start(t);
+    world.isDeaf = true;
+    const alice = world.client({ onTokenNeeded: () => world.session() });
+    await alice.use(world.session());
+    await alice.call("bob");
+    const call = alice.currentCall;
+    world.valid.delete("Bearer token-s1");
+    await alice.missedCalls();
+    assert.equal(call?.endReason, "session-over");
+    assert.equal(alice.session?.id, "s2");
+  });
+
+  test("does not renew a session in order to end it", async (t) => {
+    const world = await new World().start(t);
+    world.isDeaf = true;
+    let asked = 0;
+    const onTokenNeeded = () => {
+      asked += 1;
+      return world.session();
+    };
+    const alice = world.client({ onTokenNeeded });
+    await alice.use(world.session({ isValid: false }));
+    await assert.rejects(alice.unregister(), { status: 401 });
+    await settle();
+    assert.equal(asked, 0);
+    assert.equal(alice.session, null);
   });
 
   test("ends a new session that arrives after the user has signed off", async (t) => {

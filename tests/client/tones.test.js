@@ -40,23 +40,24 @@ Object.assign(globalThis, {
   addEventListener: page.addEventListener.bind(page),
   removeEventListener: page.removeEventListener.bind(page),
 });
-const { play } = await import("../../templates/static/testpage/tones.js");
+const { Ringer } = await import("../../templates/static/sbe/tones.js");
+const ringer = new Ringer();
 
 test("before the user's first click or key there is no sound, and then there is, if it still rings", () => {
-  play("incoming");
-  play(null);
+  ringer.play("incoming");
+  ringer.play(null);
   page.dispatchEvent(new Event("pointerup"));
   assert.deepEqual([contexts, strikes], [0, 0]);
 
-  play("incoming");
+  ringer.play("incoming");
   assert.deepEqual([contexts, strikes], [0, 0]);
   page.dispatchEvent(new Event("keyup"));
   page.dispatchEvent(new Event("pointerup"));
   assert.deepEqual([contexts, strikes], [1, 2]);
 
   activation.hasBeenActive = true;
-  play(null);
-  play("waiting");
+  ringer.play(null);
+  ringer.play("waiting");
   assert.deepEqual([contexts, strikes], [1, 3]);
-  play(null);
+  ringer.play(null);
 });

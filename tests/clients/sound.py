@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import math
 from array import array
+from collections import defaultdict
+from collections.abc import Mapping
 
 from sbe_client import CallOver
 from sbe_client.bot import BotCall
@@ -28,14 +30,27 @@ def strength(pcm: bytes, hertz: float) -> float:
 
 async def hears(call: BotCall, hertz: float) -> None:
     """Wait until a call hears this tone, loudest of all, in 100 ms of audio."""
+    await hear_from(call, {None: hertz})
+
+
+async def hear_from(call: BotCall, tones: Mapping[str | None, float]) -> None:
+    """Wait until a call has heard each of these participants' tones. The participant None is anyone."""
+    missing, heard = dict(tones), defaultdict[str | None, bytes](bytes)
     async with asyncio.timeout(PATIENCE):
-        pcm = b""
         async for frame in call.audio():
-            pcm = (pcm + frame.pcm)[-2 * RATE // 10 :]
-            heard = {pitch: strength(pcm, pitch) for pitch in PITCHES}
-            if len(pcm) == 2 * RATE // 10 and heard[hertz] > 1000 and heard[hertz] == max(heard.values()):
+            who = None if None in tones else frame.participant
+            pcm = heard[who] = (heard[who] + frame.pcm)[-2 * RATE // 10 :]
+            if who in missing and _is(pcm, missing[who]):
+                del missing[who]
+            if not missing:
                 return
     raise AssertionError("the call ended")
+
+
+def _is(pcm: bytes, hertz: float) -> bool:
+    """Tell whether 100 ms of audio have this tone, loudest of all."""
+    found = {pitch: strength(pcm, pitch) for pitch in PITCHES} if len(pcm) == 2 * RATE // 10 else {hertz: 0.0}
+    return found[hertz] > 1000 and found[hertz] == max(found.values())
 
 
 def endlessly(call: BotCall, hertz: float) -> "asyncio.Task[None]":

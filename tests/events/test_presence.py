@@ -217,6 +217,26 @@ def test_an_ended_session_is_not_marked() -> None:
     assert not is_away(session)
 
 
+@in_database
+def test_after_an_outage_clients_have_time_to_return_and_to_renew_their_sessions(settings: Any) -> None:
+    settings.AWAY_LIFETIME = timedelta(seconds=60)
+    now = timezone.now()
+    past, future = now - timedelta(seconds=1), now + timedelta(hours=1)
+    gone = new_session(away_until=past)
+    expired = new_session()
+    Session.objects.filter(pk=expired.pk).update(expires_at=past)
+    ended = new_session(state="ended", ended_at=past)
+    Session.objects.filter(pk=ended.pk).update(expires_at=past)
+    presence.restart_deadlines()
+    for session in (gone, expired, ended):
+        session.refresh_from_db()
+    assert gone.away_until is not None
+    assert gone.away_until > now + timedelta(seconds=59)
+    assert gone.expires_at >= future
+    assert expired.expires_at > now + timedelta(seconds=59)
+    assert ended.expires_at == past
+
+
 @pytest.fixture(scope="module")
 def two_servers(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
     """Two processes on one PostgreSQL and one Redis."""

@@ -20,6 +20,14 @@ _ENERGY = """async () => {
     if (report.type === "inbound-rtp" && report.kind === "audio") energy += report.totalAudioEnergy ?? 0;
   return energy;
 }"""
+# True once the page has offered an ICE restart and its connection uses the new credentials.
+_RESTARTS_ICE = """async () => {
+  const ufrag = () => window.sbe.pc.remoteDescription.sdp.match(/a=ice-ufrag:(.*)/)[1];
+  const before = ufrag();
+  window.sbe.pc.restartIce();
+  const result = await window.sbe.client.currentCall.modify();
+  return result === "accepted" && ufrag() !== before && window.sbe.pc.connectionState === "connected";
+}"""
 # The sound of a second of the bot's tone has more energy than this. Silence adds none.
 _SOME = 0.01
 _LOUD = 500
@@ -53,6 +61,11 @@ async def test_page_calls_a_bot_and_both_hear_each_other(visit: Visit, server: S
             assert await call.resume() == "accepted"
             await alice.is_in("open")
             await hears_the_bot(alice)
+
+            # The page restarts ICE. The bot cannot, so it answers with a new connection.
+            await alice.until(_RESTARTS_ICE)
+            await hears_the_bot(alice)
+            await asyncio.wait_for(hears_beeps(call, skipping=50), PATIENCE_SECONDS)
             await call.hang_up()
             await alice.sees_the_end()
             await playing
@@ -70,9 +83,12 @@ async def hears_the_bot(person: Person) -> None:
     await person.until(f"async (before) => await ({_ENERGY})() > before + {_SOME}", before)
 
 
-async def hears_beeps(call: BotCall) -> None:
-    """Wait until the bot hears the beeps of Chromium's fake microphone."""
-    async for frame in call.audio():
+async def hears_beeps(call: BotCall, skipping: int = 0) -> None:
+    """Wait until the bot hears the beeps of Chromium's fake microphone, after the frames that waited before."""
+    frames = call.audio()
+    for _ in range(skipping):
+        await anext(frames)
+    async for frame in frames:
         if max(memoryview(frame.pcm).cast("h")) > _LOUD:
             return
 

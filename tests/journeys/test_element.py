@@ -10,6 +10,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from tests.support.endpoints import Endpoints
 from tests.support.journeys.people import BRIGHT, PATIENCE_SECONDS, Person, Visit
 from tests.support.services import ROOT, Server, wait_until
 
@@ -20,6 +21,12 @@ _RECORD = """(() => {
   for (const type of ["sbe-ringing", "sbe-call", "sbe-ended", "sbe-error"])
     document.addEventListener(type, ({detail}) => window.dispatched.push(
       [type, detail.state ?? detail.reason ?? detail.invitation?.username ?? String(detail.error)].join(" ")));
+  window.notes = 0;
+  const {createOscillator} = AudioContext.prototype;
+  AudioContext.prototype.createOscillator = function () {
+    window.notes += 1;
+    return createOscillator.call(this);
+  };
 })()"""
 # Blocks every inline style of the page. A blocked style is an error in the console, which fails the test.
 _STRICT = """new MutationObserver((_, observer) => {
@@ -84,6 +91,8 @@ async def test_two_elements_call_each_other(visit: Visit, server: Server) -> Non
     await expect(_button(alice, "Unmute")).to_be_focused()
     await _button(alice, "Hold").click()
     await _says(bob, "alice-element put the call on hold")
+    await expect(bob.page.locator("sbe-call .grid .avatar")).to_be_visible()
+    await expect(bob.page.locator("sbe-call .grid video")).to_be_hidden()
     await _says(alice, "You put the call on hold")
     await _button(alice, "Resume").click()
     await bob.until(_SEES)
@@ -113,13 +122,43 @@ async def test_two_elements_call_each_other(visit: Visit, server: Server) -> Non
     await alice.until(f"() => !['{ended}', undefined].includes(document.querySelector('sbe-call').client.session?.id)")
     await _button(bob, "Call alice-element").click()
     await _says(alice, "bob-element is calling")
+    await alice.until("() => notes > 0")
     await _button(alice, "Decline").click()
     await _says(bob, "The call was declined.")
+
+    # Alice closes her page during a call.
+    await _button(bob, "Call alice-element").click()
+    await _button(alice, "Accept").click()
+    await bob.until(_SEES)
+    await alice.page.goto("about:blank")
+    await _says(bob, "alice-element is away")
+
+
+async def _admits_a_knock(host: Person, server: Server) -> None:
+    """Let the host of a locked conference, which the application has started, admit somebody. Then end it."""
+    conference = await host.page.evaluate(
+        """async () => {
+          const {client} = document.querySelector("sbe-call");
+          await client.startConference({access: "open"});
+          await client.currentCall.lock(true);
+          return client.currentCall.confId;
+        }"""
+    )
+    async with Endpoints() as endpoints:
+        carol = await endpoints.register(server, "carol-knocks")
+        knock = await carol.request("POST", f"/mediaConferences/{conference}/knocks")
+        assert knock.status_code == HTTPStatus.CREATED
+        await _says(host, "carol-knocks asks to join")
+        await _button(host, "Admit").click()
+        await expect(_button(host, "Admit")).to_be_hidden()
+        assert await host.page.evaluate("document.querySelector('sbe-call').client.currentCall.knocks.length") == 0
+    await host.page.evaluate("document.querySelector('sbe-call').hangUp()")
 
 
 async def test_an_element_that_is_removed_ends_its_call_and_its_session(visit: Visit, server: Server) -> None:
     alice = await _element(visit, "alice-removed", "bob-removed")
     bob = await _element(visit, "bob-removed", "alice-removed")
+    await _admits_a_knock(alice, server)
     await alice.page.evaluate("document.querySelector('sbe-call').call()")
     await _button(bob, "Accept").click()
     await alice.until(_SEES)

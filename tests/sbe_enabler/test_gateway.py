@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 import websockets
+from django.conf import settings
 
 from sbe_enabler.lan import ensure_certificate
 from tests.support.services import ROOT, Backends, Server, free_port, gateway
@@ -26,8 +27,8 @@ class Gateway:
     servers: list[Server]
 
 
-def _configuration(port: int, plain_port: int, servers: list[Server]) -> str:
-    """Return the shipped configuration with a test's addresses and files."""
+def _configuration(port: int, plain_port: int, behind: tuple[int, int]) -> str:
+    """Return the shipped configuration with a test's addresses and files. `behind` are the web processes' ports."""
     text = (ROOT / "deploy/nginx/sbe-enabler.conf").read_text()
     for pattern, replacement in [
         (r"listen 80;", f"listen 127.0.0.1:{plain_port};"),
@@ -35,8 +36,8 @@ def _configuration(port: int, plain_port: int, servers: list[Server]) -> str:
         (r"server_name sbe\.example\.com;", "server_name localhost;"),
         (r"/etc/ssl/certs/\S+\.pem", "certificate.pem"),
         (r"/etc/ssl/private/\S+\.key", "key.pem"),
-        (r"server 127\.0\.0\.1:8001;", f"server 127.0.0.1:{servers[0].port};"),
-        (r"server 127\.0\.0\.1:8002;", f"server 127.0.0.1:{servers[1].port};"),
+        (r"server 127\.0\.0\.1:8001;", f"server 127.0.0.1:{behind[0]};"),
+        (r"server 127\.0\.0\.1:8002;", f"server 127.0.0.1:{behind[1]};"),
         (r"/var/log/nginx/", ""),
     ]:
         text, count = re.subn(pattern, replacement, text)
@@ -57,7 +58,7 @@ def behind(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with (
         servers[0],
         servers[1],
-        gateway(_configuration(port, free_port(), servers), files),
+        gateway(_configuration(port, free_port(), (servers[0].port, servers[1].port)), files),
         httpx.Client(base_url=f"https://localhost:{port}", verify=trust, trust_env=False) as client,
     ):
         yield Gateway(port, trust, client, servers)
@@ -140,3 +141,60 @@ def test_gateway_answers_with_a_problem_document_if_the_enabler_is_down(behind: 
     finally:
         for server in behind.servers:
             server.start()
+
+
+# --- Refusals of the gateway, as a page of another origin sees them ---------------------------------------
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A gateway without web processes, which allows one address 2 requests at once, and then one a minute."""
+    certificate, key = ensure_certificate(tmp_path_factory.mktemp("alone"), ["localhost"])
+    port = free_port()
+    text = _configuration(port, free_port(), (free_port(), free_port()))
+    for shipped, tested in [("rate=50r/s", "rate=1r/m"), ("burst=100 nodelay", "burst=1 nodelay")]:
+        assert shipped in text
+        text = text.replace(shipped, tested)
+    trust = ssl.create_default_context(cafile=str(certificate))
+    with (
+        gateway(text, {"certificate.pem": certificate.read_text(), "key.pem": key.read_text()}),
+        httpx.Client(base_url=f"https://localhost:{port}", verify=trust, trust_env=False) as client,
+    ):
+        yield client
+
+
+def test_page_of_another_origin_can_read_the_refusals_of_the_gateway(alone: httpx.Client) -> None:
+    too_large = alone.post("/mediaConferences", content=b"x" * 1_100_000, headers={"origin": "https://app.example"})
+    # The first two requests are allowed, and the enabler is down.
+    asked = [_preflight_and_answer(alone) for _ in range(2)]
+    for status, (preflight, answer) in zip((503, 429), asked, strict=True):
+        assert preflight.status_code == 204, preflight.text
+        assert preflight.headers["access-control-allow-origin"] == "*"
+        assert "PUT" in preflight.headers["access-control-allow-methods"]
+        assert set(settings.CORS_ALLOW_HEADERS) <= set(preflight.headers["access-control-allow-headers"].split(", "))
+        assert preflight.headers["access-control-max-age"] == "0"
+        assert answer.status_code == status
+        assert answer.headers["retry-after"]
+        assert "access-control-allow-methods" not in answer.headers
+    for answer in (too_large, *(answer for _, answer in asked)):
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+        assert answer.headers.get_list("access-control-allow-origin") == ["*"]
+        assert answer.headers["access-control-expose-headers"] == "retry-after, x-correlator"
+        assert answer.headers["x-correlator"]
+        assert answer.headers["strict-transport-security"]
+
+
+def _preflight_and_answer(client: httpx.Client) -> tuple[httpx.Response, httpx.Response]:
+    """Send what a browser sends for a page of another origin."""
+    origin = {"origin": "https://app.example"}
+    asked = {"access-control-request-method": "PUT", "access-control-request-headers": "authorization"}
+    preflight = client.options("/mediaConferences/1", headers={**origin, **asked})
+    return preflight, client.put("/mediaConferences/1", headers=origin)
+
+
+def test_gateway_leaves_the_answers_of_the_enabler_to_the_enabler(behind: Gateway) -> None:
+    answer = behind.client.get("/sessions", headers={"origin": "https://evil.example"})
+    assert answer.status_code == 401
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert len(answer.headers.get_list("x-correlator")) == 1

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -29,15 +30,20 @@ IN_TIME = 6.0
 @pytest.fixture(scope="module")
 def behind_relay(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Relay]]:
     """A server that reaches PostgreSQL through a relay."""
-    backend = backends.grown()
+    with serving(backends.grown(), tmp_path_factory.mktemp("outage"), LIMITS) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def serving(backend: Backend, directory: Path, settings: dict[str, str]) -> Iterator[tuple[Server, Relay]]:
+    """Run a server that reaches the database through a relay."""
     url = backend.variables["DATABASE_URL"]
     port = urlsplit(url).port
     assert port is not None
     with ExitStack() as stack:
         relay = stack.enter_context(Relay(port))
         variables = {**backend.variables, "DATABASE_URL": url.replace(f":{port}/", f":{relay.port}/")}
-        directory = tmp_path_factory.mktemp("outage")
-        yield stack.enter_context(Server(Backend(variables, backend.api_key), directory, LIMITS)), relay
+        yield stack.enter_context(Server(Backend(variables, backend.api_key), directory, settings)), relay
 
 
 @contextlib.contextmanager
@@ -149,6 +155,39 @@ async def test_timekeeper_and_media_node_recover_by_themselves(
         return bool((await health(alice)).json()["mediaNodes"])
 
     await until(has_node, "the media node registers again")
+
+
+async def test_session_that_was_away_before_the_outage_can_return_after_it(
+    backends: Backends, tmp_path: Path, endpoints: Endpoints
+) -> None:
+    """During the outage, no client could return."""
+    backend = backends.grown()
+    settings = {**LIMITS, "SBE_AWAY_SECONDS": "0.1", "SBE_AWAY_SESSION_SECONDS": "2"}
+    with serving(backend, tmp_path, settings) as (server, relay):
+        alice = await endpoints.register(server, new_name("alice"))
+        async with alice.socket() as socket_:
+            await socket_.recv()
+
+        async def finds(condition: str) -> bool:
+            return await asyncio.to_thread(_finds, backend, alice.id, condition)
+
+        await until(lambda: finds("away_until IS NOT NULL"), "alice is away")
+        with away(relay):
+            await until(lambda: finds("away_until < clock_timestamp()"), "the session would have ended")
+        # The timekeeper has noticed the session.
+        await until(lambda: finds("away_until > clock_timestamp() OR ended_at IS NOT NULL"), "the outage is over")
+        async with alice.socket() as socket_:
+            await socket_.recv()
+        assert not await finds("away_until IS NOT NULL OR ended_at IS NOT NULL")
+        # An outage is no error of the timekeeper.
+        assert "Traceback" not in server.log()
+
+
+def _finds(backend: Backend, session_id: str, condition: str) -> bool:
+    """Tell whether a session fulfils an SQL condition. The query bypasses the relay."""
+    query = f"SELECT 1 FROM conferences_session WHERE id = %s AND ({condition})"
+    with psycopg.connect(backend.variables["DATABASE_URL"]) as connection:
+        return connection.execute(query.encode(), [session_id]).fetchone() is not None
 
 
 async def is_unavailable(endpoint: Endpoint) -> bool:

@@ -37,7 +37,7 @@ import { every } from "./waiting.js";
  * @typedef {object} Surroundings
  * @property {Rest} rest
  * @property {string} conferencesUrl
- * @property {Session} session
+ * @property {() => Session} session the one that the call belongs to
  * @property {LocalMedia} media
  * @property {SerialQueue} queue runs events and negotiations, one at a time
  * @property {{askBeforeAccepting: boolean, holdDirection: "recvonly" | "inactive"}} preferences
@@ -68,6 +68,8 @@ export class Call extends Emitter {
   #stopFollowing;
   /** Whether the conference was open before this device took part. */
   #isContinued = false;
+  /** Whether the request that begins the call has not been answered yet. */
+  #isBeginning = false;
   #judge = new ReceptionJudge();
   #stopListening = () => {};
   /** Why the call ended: the reason that the enabler reported, or `here` if this side ended it. */
@@ -101,7 +103,7 @@ export class Call extends Emitter {
     const { rest, conferencesUrl } = surroundings;
     this.#requests = new ConferenceRequests({ rest, conferencesUrl, confId: () => this.confId });
     this.#lobby = new Lobby(this.#requests);
-    this.#roster = new Roster({ sessionId: session.id, tracksOf: (id) => this.#tracksOf(id) });
+    this.#roster = new Roster({ sessionId: () => session().id, tracksOf: (id) => this.#tracksOf(id) });
     this.#negotiator = new Negotiator({
       put: (action, body) => this.#requests.put(action, body),
       newLeg: () => (this.hasFocus ? new FocusLeg(surroundings.connect()) : new PeerLeg(surroundings.connect())),
@@ -313,12 +315,17 @@ export class Call extends Emitter {
   #start(failure, negotiate) {
     return this.around.queue.run(async () => {
       this.#negotiator.begin();
+      this.#isBeginning = true;
       try {
         await negotiate();
       } catch (error) {
         this.#end(failure);
         throw error;
+      } finally {
+        this.#isBeginning = false;
       }
+      // The session that began the call ended before the answer came.
+      if (!this.me) this.#end("session-over");
     });
   }
 
@@ -494,12 +501,13 @@ export class Call extends Emitter {
   }
 
   /**
-   * End the call on this side only, because the enabler no longer knows this session.
+   * End the call on this side only, because the enabler no longer knows this session. A call that is only beginning
+   * continues: its first request is repeated with the next session.
    *
    * @param {string} reason
    */
   abandon(reason) {
-    this.#end(reason);
+    if (!this.#isBeginning) this.#end(reason);
   }
 
   // ── the participants ────────────────────────────────────────────────────
@@ -783,7 +791,7 @@ export class Call extends Emitter {
     } catch {
       return false;
     }
-    return this.me?.sessionId === this.around.session.id && this.me.state !== "left";
+    return this.me?.sessionId === this.around.session().id && this.me.state !== "left";
   }
 
   /**

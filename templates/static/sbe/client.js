@@ -114,7 +114,9 @@ export class SbeClient extends Emitter {
   /** Identifies the latest attempt to start a session. A later attempt, or `unregister`, abandons it. */
   #attempt = {};
   /** Whether `onTokenNeeded` returned the session, and the enabler has not accepted it yet. */
-  #renewed = false;
+  #isUntried = false;
+  /** Settles when the latest request for a new session has ended. It never fails. @type {Promise<void> | undefined} */
+  #renewal;
 
   /**
    * Sessions come from `register`, or from a Dev Server, or from `use(session)` alone.
@@ -140,6 +142,7 @@ export class SbeClient extends Emitter {
       trace,
       onAnswer: () => this.#origins.passed(),
       onFailure: (url) => void this.#origins.suspect(url),
+      renew: (token) => this.#renewed(token),
     });
     this.#ownKnock = new OwnKnock({
       rest: this.#rest,
@@ -420,14 +423,16 @@ export class SbeClient extends Emitter {
     if (!session) throw new SessionOver("Register first.");
     if (this.currentCall && this.currentCall !== replaced && !isOver(this.currentCall))
       throw new SbeError("There is already a call.");
+    // A call that begins while the session ends belongs to the next session.
+    const now = () => this.session ?? session;
     const call = new Call({
       rest: this.#rest,
       conferencesUrl: this.#conferencesUrl,
-      session,
+      session: now,
       media: this.media,
       queue: this.#queue,
       preferences: this,
-      connect: () => new RTCPeerConnection({ iceServers: session.iceServers, bundlePolicy: "max-bundle" }),
+      connect: () => new RTCPeerConnection({ iceServers: now().iceServers, bundlePolicy: "max-bundle" }),
       closeMedia: () => this.#closeMedia(),
     });
     this.currentCall = call;
@@ -523,7 +528,7 @@ export class SbeClient extends Emitter {
   #onChannel(state) {
     this.emit("channel", state);
     if (state === "offline" || state === "connecting" || state === "replaced") return;
-    this.#renewed = false;
+    this.#isUntried = false;
     // The events of the new connection are handled in the queue. Reconcile the descriptions after them, if an answer
     // was lost.
     void this.#quietly(async () => void (await this.currentCall?.reconcile()));
@@ -656,11 +661,21 @@ export class SbeClient extends Emitter {
     const { session } = this;
     if (!session) return;
     // A renewed session that never worked would be renewed again and again.
-    const mayRenew = status !== FORBIDDEN && !this.#renewed;
-    this.currentCall?.abandon("session-over");
+    const mayRenew = status !== FORBIDDEN && !this.#isUntried;
+    for (const call of [this.currentCall, this.#replaced]) call?.abandon("session-over");
     this.#dropSession();
-    if (this.#onTokenNeeded && mayRenew) void this.#renew(session, this.#onTokenNeeded);
+    if (this.#onTokenNeeded && mayRenew) this.#renewal = this.#renew(session, this.#onTokenNeeded);
     else this.#announceEnd(status === FORBIDDEN ? new SbeError(NOT_ALLOWED) : undefined);
+  }
+
+  /**
+   * Wait until the session of a refused token is replaced, or is over for good. One renewal serves all refused requests.
+   *
+   * @param {string} token
+   */
+  async #renewed(token) {
+    if (token === this.session?.token) this.#onSessionOver(401);
+    await this.#renewal;
   }
 
   /**
@@ -676,7 +691,7 @@ export class SbeClient extends Emitter {
     try {
       const session = await ask({ ...identityOf(ended), idempotencyKey: randomKey() });
       if (session) {
-        this.#renewed = true;
+        this.#isUntried = true;
         return await this.#start(session, attempt);
       }
     } catch (cause) {

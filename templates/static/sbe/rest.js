@@ -37,6 +37,7 @@ export class Rest {
   #credentials;
   #onAnswer;
   #onFailure;
+  #renew;
 
   /**
    * @param {object} options
@@ -45,6 +46,8 @@ export class Rest {
    * @param {RequestCredentials} [options.credentials] whether requests carry cookies
    * @param {() => void} [options.onAnswer] called after every answer
    * @param {(url: string) => void} [options.onFailure] called when a request failed before an answer
+   * @param {(token: string) => Promise<unknown>} [options.renew] called when a token was refused; replaces `token`, if
+   *   it can
    */
   constructor({
     trace,
@@ -52,21 +55,39 @@ export class Rest {
     credentials = "omit",
     onAnswer = () => undefined,
     onFailure = () => undefined,
+    renew = async () => undefined,
   }) {
     this.#trace = trace;
     this.#headers = headers;
     this.#credentials = credentials;
     this.#onAnswer = onAnswer;
     this.#onFailure = onFailure;
+    this.#renew = renew;
   }
 
   /**
+   * Send a request. If its token is refused, and there is a new one, send it once more.
+   *
    * @param {Call} call
    * @returns {Promise<Reply>}
    * @throws {Refusal} when the answer is a problem document or any other error status
    * @throws {NetworkError} when the budget is used up without an answer
    */
   async send(call) {
+    const { token } = this;
+    try {
+      return await this.#persist(call);
+    } catch (error) {
+      // A request about the ended session itself would not concern the new one.
+      if (!token || !(error instanceof Refusal && error.status === 401) || /\/sessions\//.test(call.url)) throw error;
+      await this.#renew(token);
+      if (!this.token || this.token === token) throw error;
+      return this.#persist(call);
+    }
+  }
+
+  /** Repeat a request within its budget. @param {Call} call @returns {Promise<Reply>} */
+  async #persist(call) {
     const key = call.method === "POST" || call.method === "PUT" ? randomKey() : null;
     const started = performance.now();
     const left = () => started + (call.budgetMs ?? BUDGET_MS) - performance.now();
@@ -227,7 +248,8 @@ function retryDelay(error, attempt) {
 /** @param {unknown} error */
 function isTransient(error) {
   if (!(error instanceof Refusal)) return error instanceof NetworkError;
-  if (error.status === 429) return true;
+  // A host's denial is no overload. The user should know of it at once.
+  if (error.status === 429) return error.fields.reason !== "denied";
   return GATEWAY_TROUBLE.has(error.status) && !FINAL_CODES.has(`${error.status} ${error.code}`);
 }
 

@@ -24,6 +24,8 @@ const TROUBLE_MS = 20_000;
 
 /** @type {Reception} */
 const NOTHING_EXPECTED = Object.freeze({ receiving: "idle", signal: null });
+/** @type {Reception} */
+const SILENT = Object.freeze({ receiving: "silent", signal: 0 });
 
 /**
  * The participants of one conference as last reported, which of them is this side, and the state of each connection.
@@ -54,7 +56,7 @@ export class Roster extends Emitter {
 
   /**
    * @param {object} options
-   * @param {string} options.sessionId the session of this side
+   * @param {() => string} options.sessionId the session of this side
    * @param {(participant: string) => RemoteMedia} options.tracksOf the tracks that arrive from a participant, by ID
    */
   constructor({ sessionId, tracksOf }) {
@@ -84,11 +86,14 @@ export class Roster extends Emitter {
     return others.map((participant) => {
       const { id } = participant;
       const trouble = this.#troubles.get(id)?.connection;
+      const reception = this.#receptions.get(id) ?? NOTHING_EXPECTED;
+      const { away = false } = participant;
       return {
         ...participant,
         ...this.#tracksOf(id),
-        ...(this.#receptions.get(id) ?? NOTHING_EXPECTED),
-        away: participant.away ?? false,
+        // The last packets of a page that has closed may still be recent.
+        ...(away && reception.signal ? SILENT : reception),
+        away,
         speaking: id === this.speaker,
         interrupted: trouble === "disconnected",
         weak: trouble === "poor",
@@ -105,7 +110,7 @@ export class Roster extends Emitter {
 
   /** Whether another device of the user has taken over this side's participant. */
   get isTakenOver() {
-    return this.me !== null && this.me.sessionId !== null && this.me.sessionId !== this.#sessionId;
+    return this.me !== null && this.me.sessionId !== null && this.me.sessionId !== this.#sessionId();
   }
 
   /** @param {string} id */
@@ -131,7 +136,7 @@ export class Roster extends Emitter {
   learn(conference) {
     this.conference = conference;
     conference.participants.forEach((participant) => this.#noteReachable(participant));
-    const mine = conference.participants.filter(({ sessionId }) => sessionId === this.#sessionId);
+    const mine = conference.participants.filter(({ sessionId }) => sessionId === this.#sessionId());
     // A user who is invited again after leaving has two participants. The older one stays `left`.
     const current = mine.find(({ state }) => state !== "left") ?? mine.at(-1);
     if (current) this.#myId = current.id;
@@ -153,7 +158,7 @@ export class Roster extends Emitter {
       ? [...participants, participant]
       : participants.map((each) => (each.id === participant.id ? participant : each));
     this.conference = { ...conference, participants: now };
-    if (participant.sessionId === this.#sessionId) this.#myId = participant.id;
+    if (participant.sessionId === this.#sessionId()) this.#myId = participant.id;
   }
 
   /**

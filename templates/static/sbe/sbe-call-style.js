@@ -240,7 +240,11 @@ svg {
   block-size: 15px;
 }
 .tile[data-veiled] .avatar {
-  visibility: hidden;
+  position: relative;
+  translate: 0 -50%;
+}
+.tile[data-veiled]:not([data-picture]) .avatar {
+  z-index: 1;
 }
 .veil {
   position: absolute;
@@ -252,6 +256,10 @@ svg {
   color: #fff;
   font-weight: 600;
   text-align: center;
+}
+.tile:not([data-picture]) .veil {
+  padding-block-start: 72px;
+  background: none;
 }
 .own video {
   transform: scaleX(-1);

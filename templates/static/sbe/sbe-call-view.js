@@ -22,6 +22,7 @@ import { styleSheet } from "./sbe-call-style.js";
  * @property {string} detail
  * @property {string} callLabel empty if there is nobody to call
  * @property {string} ringing the name of a caller, or empty
+ * @property {string} knocking the name of somebody who asks to be let in, or empty
  * @property {string} error
  * @property {TileModel[]} tiles
  * @property {TileModel} self
@@ -32,7 +33,7 @@ import { styleSheet } from "./sbe-call-style.js";
  * @property {boolean} onHold
  *
  * @typedef {Record<"call" | "accept" | "decline" | "mute" | "camera" | "screen" | "hold" | "hangUp" | "dismiss" |
- *   "closeError", () => void>} Actions
+ *   "admit" | "deny" | "closeError", () => void>} Actions
  */
 
 /** Paths in a square of 24. @type {Record<Icon, string>} */
@@ -165,6 +166,7 @@ class Tile {
     this.#name.textContent = name;
     this.#avatar.textContent = initials(username);
     this.element.toggleAttribute("data-veiled", veil !== "");
+    this.element.toggleAttribute("data-picture", picture !== null);
     this.#mutedIcon.toggleAttribute("hidden", !muted);
     this.#veil.hidden = veil === "";
     this.#veil.textContent = veil;
@@ -217,6 +219,8 @@ export class CallView {
   #toolbar;
   #ringText = make("span", { role: "alert" });
   #ring;
+  #knockText = make("span", { role: "alert" });
+  #knock;
   #errorText = make("span", { role: "alert" });
   #error;
   #blocked;
@@ -248,6 +252,10 @@ export class CallView {
     const instead = labelled("primary", "Hang up and accept", "phone", actions.accept);
     const notNow = labelled("danger", "Decline", "hangup", actions.decline);
     this.#ring = make("div", { class: "banner" }, this.#ringText, instead, notNow);
+    const admit = labelled("primary", "Admit", "phone", actions.admit);
+    const deny = labelled("danger", "Deny", "hangup", actions.deny);
+    for (const button of [admit, deny]) button.querySelector("svg")?.remove();
+    this.#knock = make("div", { class: "banner" }, this.#knockText, admit, deny);
     const close = make("button", { type: "button" }, "Close");
     close.onclick = actions.closeError;
     this.#error = make("div", { class: "banner error" }, this.#errorText, close);
@@ -262,6 +270,7 @@ export class CallView {
         this.#announcer,
         this.#error,
         this.#ring,
+        this.#knock,
         this.#blocked,
         this.#panel,
         this.#stage,
@@ -283,6 +292,8 @@ export class CallView {
     const second = state === "ringing" ? "" : model.ringing;
     this.#ring.hidden = second === "";
     say(this.#ringText, second && `${second} is calling`);
+    this.#knock.hidden = model.knocking === "";
+    say(this.#knockText, model.knocking && `${model.knocking} asks to join`);
     this.#error.hidden = model.error === "";
     say(this.#errorText, model.error);
     this.#updateTiles(inCall ? model.tiles : []);

@@ -4,6 +4,7 @@
 
 import { CallOver, MediaError, SbeClient, SbeError } from "./sbe-client.js";
 import { CallView } from "./sbe-call-view.js";
+import { Ringer } from "./tones.js";
 
 /**
  * @typedef {import("./sbe-client.js").Call} Call
@@ -53,7 +54,7 @@ const DEVICE_TEXTS = {
 };
 
 export class SbeCall extends Base {
-  static observedAttributes = ["to", "label", "video", "topology"];
+  static observedAttributes = ["to", "label", "video", "topology", "silent"];
 
   /** @type {OnTokenNeeded | null} */
   #onTokenNeeded = null;
@@ -69,6 +70,7 @@ export class SbeCall extends Base {
   #view = null;
   /** Undo what the element has done to the client and the page. @type {(() => void)[]} */
   #undo = [];
+  #ringer = new Ringer();
   #error = "";
   #rang = "";
   #state = "offline";
@@ -143,6 +145,15 @@ export class SbeCall extends Base {
     this.toggleAttribute("video", video);
   }
 
+  /** Whether no tone is played while a call rings. */
+  get silent() {
+    return this.hasAttribute("silent");
+  }
+
+  set silent(silent) {
+    this.toggleAttribute("silent", silent);
+  }
+
   /** The topology of calls to one user. @returns {Topology} */
   get topology() {
     return this.getAttribute("topology") === "focus" ? "focus" : "peer";
@@ -175,6 +186,8 @@ export class SbeCall extends Base {
       camera: () => void this.#run(() => this.#toggleCamera()),
       screen: () => void this.#run(() => this.#toggleScreen()),
       hold: () => void this.#run(() => this.#toggleHold()),
+      admit: () => void this.#run(() => this.#answerKnock((call, id) => call.admit(id))),
+      deny: () => void this.#run(() => this.#answerKnock((call, id) => call.deny(id))),
       dismiss: () => this.#client?.dismiss(),
       closeError: () => this.#showError(""),
     });
@@ -244,6 +257,7 @@ export class SbeCall extends Base {
   #stop() {
     const client = this.#client;
     for (const undo of this.#undo.splice(0)) undo();
+    this.#ringer.play(null);
     if (!client || !this.#ownsClient) return;
     client.media.closeAll();
     void client.unregister().catch(() => undefined);
@@ -356,6 +370,12 @@ export class SbeCall extends Base {
     else await this.#active?.hold();
   }
 
+  /** @param {(call: Call, id: string) => Promise<void>} answer */
+  async #answerKnock(answer) {
+    const [call, [knock]] = [this.#active, this.#active?.knocks ?? []];
+    if (call && knock) await answer(call, knock.id);
+  }
+
   /** Open the microphone, and the camera if it works: a call without a picture is better than none. @param {boolean} video */
   async #openMedia(video) {
     await this.#media?.openMicrophone();
@@ -432,8 +452,15 @@ export class SbeCall extends Base {
       this.#isQueued = false;
       if (!this.isConnected) return;
       this.#view?.update(this.#model());
+      this.#ring();
       this.#report();
     });
+  }
+
+  /** Play the tone for the present state. */
+  #ring() {
+    const isWaiting = this.#client?.callState === "calling" && this.#client.currentCall?.confId !== null;
+    this.#ringer.play(this.silent ? null : this.#invitation ? "incoming" : isWaiting ? "waiting" : null);
   }
 
   /** Dispatch the events of what has changed. */
@@ -474,6 +501,7 @@ export class SbeCall extends Base {
       ...this.#words(state, name),
       callLabel: client?.session && addressees.length > 0 ? this.label || `Call ${addressees.join(", ")}` : "",
       ringing,
+      knocking: call?.knocks[0]?.username ?? "",
       error: this.#error,
       tiles: others.flatMap((other) => tilesOf(other, onHold)),
       self: {
@@ -538,7 +566,8 @@ export class SbeCall extends Base {
 }
 
 /** @param {RemoteParticipant} participant @param {boolean} onHold whether this side is on hold @returns {TileModel[]} */
-function tilesOf({ id, username, state, muted, speaking, interrupted, audio, camera, screen }, onHold) {
+function tilesOf(participant, onHold) {
+  const { id, username, state, muted, speaking, away, interrupted, receiving, audio, camera, screen } = participant;
   const holds = state === "on-hold";
   const veil = onHold
     ? "You put the call on hold"
@@ -548,13 +577,16 @@ function tilesOf({ id, username, state, muted, speaking, interrupted, audio, cam
         ? `${username} is moving to another device`
         : state === "invited"
           ? "Calling…"
-          : interrupted
-            ? "Reconnecting…"
-            : "";
+          : away
+            ? `${username} is away`
+            : interrupted || receiving === "silent"
+              ? "Reconnecting…"
+              : "";
   const person = {
     id,
     name: username,
-    picture: camera,
+    // A camera that is on hold gives black pictures.
+    picture: state === "accepted" ? camera : null,
     sound: audio,
     isScreen: false,
     speaking,

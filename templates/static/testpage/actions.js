@@ -1,4 +1,4 @@
-import { CallOver, Refusal, SbeError } from "../sbe/sbe-client.js";
+import { CallOver, MediaError, Refusal, SbeError } from "../sbe/sbe-client.js";
 import { openMedia } from "./media-access.js";
 import { preferences } from "./preferences.js";
 import { guessDevice } from "./registration.js";
@@ -65,7 +65,20 @@ export class Actions {
 
   /** Show an error, unless the call is over: after hanging up, no error matters. @param {unknown} error */
   complain(error) {
-    if (!(error instanceof CallOver)) toast(errorWords(error), { bad: true, kind: kindOf(error) });
+    if (!(error instanceof CallOver)) toast(errorWords(error), { bad: true, ...this.#stateOf(error) });
+  }
+
+  /**
+   * Return what an error is about, and whether it is still true. Errors of one subject share a toast.
+   *
+   * @param {unknown} error
+   * @returns {import("./toasts.js").ToastOptions}
+   */
+  #stateOf(error) {
+    const { media } = this.client;
+    if (error instanceof MediaError) return { subject: error.device, holds: () => media[error.device] === null };
+    if (error instanceof Refusal) return { subject: error.code };
+    return error instanceof SbeError ? { subject: error.name } : {};
   }
 
   /** The call that has not ended. @throws {SbeError} without one */
@@ -167,8 +180,8 @@ export class Actions {
     if (await openMedia(this.client.media, { camera: true })) await this.client.rejoin();
   }
 
-  /** @param {Invitation} invitation @param {{camera: boolean}} options */
-  async accept({ confId, reason, username, video }, { camera }) {
+  /** @param {Invitation} invitation @param {import("./ring.js").Wanted} wanted */
+  async accept({ confId, reason, username, video }, { camera, microphone }) {
     const { client } = this;
     const own = client.unansweredCall;
     if (this.inCall && !own) await this.call.hangUp();
@@ -177,7 +190,9 @@ export class Actions {
     try {
       // The user wants to see the other side even if this side has no camera.
       // After a move, the other side's video continues even if this user sent none.
-      if (await openMedia(client.media, { camera })) await client.answer(confId, { video: video || reason === "move" });
+      if (!(await openMedia(client.media, { camera }))) return;
+      client.media.muted = !microphone;
+      await client.answer(confId, { video: video || reason === "move" });
     } catch (error) {
       // Both sides called each other and both accepted, but the other side was first. This page's own call goes on.
       const crossed =
@@ -211,10 +226,4 @@ export class Actions {
     await media.openMicrophone();
     await call.mute({ audio: false });
   }
-}
-
-/** Errors of one kind share a toast. @param {unknown} error */
-function kindOf(error) {
-  if (error instanceof Refusal) return error.code;
-  return error instanceof SbeError ? error.name : undefined;
 }

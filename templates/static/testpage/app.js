@@ -11,6 +11,7 @@ import { LeaveDialog, canGoOn } from "./leave-dialog.js";
 import { MissedCalls } from "./missed-calls.js";
 import { ModificationDialog } from "./modification-dialog.js";
 import { MoveDialog } from "./move-dialog.js";
+import { showNotices } from "./notices.js";
 import { People } from "./people.js";
 import { PeoplePanel } from "./people-panel.js";
 import { prefer } from "./preferences.js";
@@ -20,14 +21,11 @@ import { QualityChart } from "./quality.js";
 import { Registration } from "./registration.js";
 import { RingDialog } from "./ring.js";
 import { Settings } from "./settings.js";
-import { Stage, nameOf } from "./stage.js";
+import { Stage } from "./stage.js";
 import { TileMenu } from "./tile-menu.js";
 import { Timeline } from "./timeline.js";
-import { announce, clearToasts, clearToastsOf, toast } from "./toasts.js";
+import { announce, clearToasts, sweepToasts, toast } from "./toasts.js";
 import { View } from "./view.js";
-import { addedWords, deviceWords, noticeWords } from "./words.js";
-
-/** @typedef {import("../sbe/call.js").Notice} Notice */
 
 /*
  * The test page. This file connects the parts of the page. Each part draws some of SbeClient's state and passes on the
@@ -78,14 +76,15 @@ const peoplePanel = new PeoplePanel(client.media, {
   onMenu: (target, button) => menu.open(target, button),
   onInvite: () => invite.open(),
   onNews: announce,
-  onKnock: (text, open) => toast(text, { kind: "knock", action: { label: "View", act: open } }),
-  onKnocksSeen: () => clearToastsOf("knock"),
+  onKnock: (text, { open, waits }) =>
+    toast(text, { subject: "knock", holds: waits, action: { label: "View", act: open } }),
+  onKnocksSeen: sweepToasts,
 });
 const endScreen = new EndScreen((send) => void actions.attempt(send));
 const people = new People((to, options) => void actions.attempt(() => actions.start(to, options)));
 const missed = new MissedCalls(client, (to) => void actions.attempt(() => actions.start(to, { video: false })));
-const ring = new RingDialog({
-  onAccept: (invitation, options) => void actions.attempt(() => actions.accept(invitation, options)),
+const ring = new RingDialog(client.media, {
+  onAccept: (invitation, wanted) => void actions.attempt(() => actions.accept(invitation, wanted)),
   onDecline: ({ confId }) => void actions.attempt(() => client.decline(confId)),
   onToneSwitch: () => view.sound(),
 });
@@ -161,6 +160,7 @@ function draw() {
   moveDialog.show(inCall);
   ring.show(client.invitations, inCall);
   preview.draw(document.body.dataset.view === "preview");
+  sweepToasts();
   view.drawFoot();
 }
 
@@ -179,12 +179,6 @@ async function lookAround() {
   }
 }
 
-/** Whether the call ends because the last other participant left. The end screen says so. @param {Notice} notice */
-function isSaidByTheEnd({ code }) {
-  const call = client.currentCall;
-  return code === "left" && call !== null && call.others.length === 0 && call.conference?.access !== "open";
-}
-
 client.on("session", () => {
   draw();
   if (!link.isGuest) void missed.look();
@@ -196,20 +190,11 @@ client.on("media", draw);
 client.on("invitations", draw);
 client.on("chat", draw);
 client.on("trace", (trace) => timeline.add(trace));
-client.on("notice", (notice) => {
-  if (notice.code === "invitation-cancelled" && !link.isGuest) void missed.look();
-  if (isSaidByTheEnd(notice)) return;
-  const words = noticeWords(notice, client.currentCall ? nameOf(client.currentCall) : "The other side");
-  if (words) toast(words.text, words);
+client.on("notice", ({ code }) => {
+  if (code === "invitation-cancelled" && !link.isGuest) void missed.look();
 });
+showNotices(client);
 client.media.on("change", draw);
-client.media.on("device-lost", (event) => toast(deviceWords("lost", event), { bad: true, kind: event.device }));
-client.media.on("device-back", (event) => toast(deviceWords("back", event), { kind: event.device }));
-client.media.on("devices-changed", ({ added }) => {
-  // A device that replaces a lost one is announced once it works.
-  const words = actions.inCall && client.media.lost.length === 0 ? addedWords(added) : null;
-  if (words) toast(words);
-});
 byId("banner-resume").onclick = () => client.resumeEvents();
 addEventListener("pagehide", ({ persisted }) => {
   if (!persisted) client.farewell();

@@ -80,5 +80,14 @@ export function canGoOn(call) {
 
 /** The others who can become the host. @param {Call} call */
 function successorsOf(call) {
-  return call.others.filter(({ state }) => HERE.includes(state));
+  return call.others.filter(canBeHost);
+}
+
+/**
+ * Whether a participant can become the host. The enabler refuses those whose page has closed or reloads.
+ *
+ * @param {{state: string, away?: boolean}} participant
+ */
+export function canBeHost({ state, away }) {
+  return HERE.includes(state) && !away;
 }

@@ -1,6 +1,7 @@
 import { Drawer } from "./drawer.js";
 import { nameOfGuest, shortName } from "./join-link.js";
 import { byId, deviceIcon, icon, initials, make, setIcon, setText, showChildren } from "./dom.js";
+import { canBeHost } from "./leave-dialog.js";
 
 /**
  * @typedef {import("../sbe/call.js").Call} Call
@@ -21,6 +22,7 @@ import { byId, deviceIcon, icon, initials, make, setIcon, setText, showChildren 
  * @property {boolean} canLower whether this side may lower the hand
  * @property {boolean} manageable whether this side may mute and remove it
  * @property {boolean} video whether there is a camera to turn off
+ * @property {boolean} canBeHost whether it can become the host
  *
  * @typedef {{element: HTMLElement, draw: (row: Row) => void}} Item
  */
@@ -46,8 +48,9 @@ export class PeoplePanel {
    * @param {(target: Target, button: HTMLElement) => void} actions.onMenu
    * @param {() => void} actions.onInvite
    * @param {(text: string) => void} actions.onNews for screen readers
-   * @param {(text: string, open: () => void) => void} actions.onKnock `open` opens the panel
-   * @param {() => void} actions.onKnocksSeen runs when nobody waits, or the panel shows who does
+   * @param {(text: string, knock: {open: () => void, waits: () => boolean}) => void} actions.onKnock `open` opens the
+   *   panel, and `waits` tells whether the session still waits and the panel does not show it
+   * @param {() => void} actions.onKnocksSeen runs when the panel has been opened
    */
   constructor(media, { begin, onMenu, onInvite, onNews, onKnock, onKnocksSeen }) {
     this.media = media;
@@ -55,7 +58,6 @@ export class PeoplePanel {
     this.onMenu = onMenu;
     this.onNews = onNews;
     this.onKnock = onKnock;
-    this.onKnocksSeen = onKnocksSeen;
     this.#drawer = new Drawer("people-panel", "btn-people", (open) => {
       if (open) onKnocksSeen();
       return byId("people-panel-close");
@@ -132,10 +134,10 @@ export class PeoplePanel {
     for (const knock of knocks) {
       if (this.#knocks.has(knock.id)) continue;
       this.#knocks.set(knock.id, this.#makeKnock(knock));
-      if (!this.#drawer.isOpen)
-        this.onKnock(`${shortName(knock.username)} asks to join.`, () => this.#drawer.toggle(true));
+      if (this.#drawer.isOpen) continue;
+      const waits = () => this.#knocks.has(knock.id) && !this.#drawer.isOpen;
+      this.onKnock(`${shortName(knock.username)} asks to join.`, { open: () => this.#drawer.toggle(true), waits });
     }
-    if (knocks.length === 0) this.onKnocksSeen();
     byId("people-waiting").hidden = knocks.length === 0;
     showChildren(byId("people-knocks"), [...this.#knocks.values()]);
     const here = Number(byId("people-count").textContent);
@@ -189,8 +191,12 @@ export class PeoplePanel {
       else if (shown?.canLower) this.begin((call) => call.lowerHand(id));
     });
     menu.addEventListener("click", () => {
-      if (shown)
-        this.onMenu({ participant: id, name: shown.name, audio: !shown.muted, video: shown.video, pin: null }, menu);
+      if (!shown) return;
+      const audio = !shown.muted;
+      this.onMenu(
+        { participant: id, name: shown.name, audio, video: shown.video, canBeHost: shown.canBeHost, pin: null },
+        menu,
+      );
     });
     const element = make(
       "li",
@@ -259,6 +265,7 @@ export function rowsOf({ me, others }, media = {}) {
       canLower: each.mine || isHost,
       manageable: isHost && !each.mine,
       video: each.video && !each.muted.video,
+      canBeHost: !each.mine && canBeHost(each),
     },
   }));
   const raised = rows.filter(({ at }) => at !== null).sort((a, b) => String(a.at).localeCompare(String(b.at)));

@@ -36,10 +36,15 @@ export class Presenting {
     if (call !== this.#call) this.#presenters.clear();
     this.#call = call;
     if (call?.state !== "open") return;
+    const here = call.others.map(({ id }) => id);
+    for (const id of this.#presenters) if (!here.includes(id)) this.#presenters.delete(id);
     for (const { id, username, screen, state } of call.others) {
       if (screen !== null && !this.#presenters.has(id)) {
         this.#presenters.add(id);
-        toast(`${username || "Somebody"} is presenting.`, { kind: `presenting ${id}` });
+        toast(`${username || "Somebody"} is presenting.`, {
+          subject: `presenting ${id}`,
+          holds: () => this.#presenters.has(id),
+        });
       }
       // A screen that a hold interrupts is the same one afterwards.
       if (screen === null && state === "accepted") this.#presenters.delete(id);

@@ -1,5 +1,6 @@
 import { Refusal } from "../sbe/sbe-client.js";
-import { byId, initials, make, setIcon, setText, showTracks } from "./dom.js";
+import { drawSwitch } from "./device-switch.js";
+import { byId, initials, make, setText, showTracks } from "./dom.js";
 import { nameOfGuest } from "./join-link.js";
 import { LevelMeter } from "./level-meter.js";
 import { tryMedia } from "./media-access.js";
@@ -177,8 +178,8 @@ export class Preview {
     byId("preview-avatar").hidden = name.trim() === "";
     setText(byId("preview-avatar"), initials(name));
     this.#meter.follow(listens ? microphone : null);
-    toggle("camera", camera !== null, { on: "Turn the camera off", off: "Turn the camera on", icon: "video" });
-    toggle("microphone", listens, { on: "Mute the microphone", off: "Unmute the microphone", icon: "mic" });
+    drawSwitch("preview-camera", "camera", camera !== null);
+    drawSwitch("preview-microphone", "microphone", listens);
     const refused = this.#errors.filter(({ device }) => device !== "screen" && media[device] === null);
     byId("preview-trouble").hidden = refused.length === 0;
     setText(byId("preview-trouble-text"), refused.length === 0 ? "" : deniedWords(refused, { camera: true }).cause);
@@ -240,13 +241,4 @@ export class Preview {
 /** @param {DeviceName} name */
 function selectOf(name) {
   return /** @type {HTMLSelectElement} */ (byId(`preview-select-${name}`));
-}
-
-/** @param {DeviceName} name @param {boolean} isOn @param {{on: string, off: string, icon: string}} looks */
-function toggle(name, isOn, { on, off, icon }) {
-  const button = byId(`preview-${name}`);
-  setIcon(button, isOn ? icon : `${icon}-off`);
-  button.setAttribute("aria-label", isOn ? on : off);
-  button.title = isOn ? on : off;
-  button.dataset.on = String(isOn);
 }

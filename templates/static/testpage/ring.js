@@ -1,30 +1,43 @@
+import { drawSwitch } from "./device-switch.js";
 import { byId, initials, setIcon, setText } from "./dom.js";
 import { prefer, preferences } from "./preferences.js";
 
-/** @typedef {import("../sbe/client.js").Invitation} Invitation */
+/**
+ * @typedef {import("../sbe/client.js").Invitation} Invitation
+ * @typedef {{camera: boolean, microphone: boolean}} Wanted the devices that the call begins with
+ */
 
-/** The dialog of an invitation that rings. If several invitations ring, the dialog shows the oldest first. */
+/**
+ * The dialog of an invitation that rings. If several invitations ring, the dialog shows the oldest first. The user can
+ * switch the microphone and, in a video call, the camera off before accepting.
+ */
 export class RingDialog {
   #dialog = /** @type {HTMLDialogElement} */ (byId("ring-dialog"));
   /** @type {Invitation | null} */
   #shown = null;
+  /** @type {Wanted} */
+  #wanted = { camera: false, microphone: true };
 
   /**
+   * @param {import("../sbe/media.js").LocalMedia} media
    * @param {object} actions
-   * @param {(invitation: Invitation, options: {camera: boolean}) => void} actions.onAccept
+   * @param {(invitation: Invitation, wanted: Wanted) => void} actions.onAccept
    * @param {(invitation: Invitation) => void} actions.onDecline
    * @param {() => void} actions.onToneSwitch
    */
-  constructor({ onAccept, onDecline, onToneSwitch }) {
+  constructor(media, { onAccept, onDecline, onToneSwitch }) {
+    this.media = media;
     const withShown = (/** @type {(invitation: Invitation) => void} */ act) => () => this.#shown && act(this.#shown);
     byId("ring-accept").addEventListener(
       "click",
-      withShown((invitation) => onAccept(invitation, { camera: invitation.media.video })),
+      withShown((invitation) => onAccept(invitation, this.#wanted)),
     );
-    byId("ring-audio").addEventListener(
-      "click",
-      withShown((invitation) => onAccept(invitation, { camera: false })),
-    );
+    for (const name of /** @type {const} */ (["camera", "microphone"])) {
+      byId(`ring-${name}`).addEventListener("click", () => {
+        this.#wanted = { ...this.#wanted, [name]: !this.#wanted[name] };
+        this.#drawSwitches();
+      });
+    }
     byId("ring-decline").addEventListener("click", withShown(onDecline));
     byId("ring-mute").addEventListener("click", () => {
       prefer({ ring: !preferences.ring });
@@ -58,11 +71,20 @@ export class RingDialog {
             ? "Incoming video call"
             : "Incoming audio call",
     );
-    byId("ring-audio").hidden = !first.media.video;
-    setIcon(byId("ring-accept"), first.media.video ? "video" : "phone");
+    byId("ring-camera").hidden = !first.media.video;
+    // A user who is muted in another call stays muted.
+    this.#wanted = { camera: first.media.video, microphone: !this.media.muted };
+    this.#drawSwitches();
     this.#drawTone();
     if (!this.#dialog.open) this.#dialog.showModal();
     byId("ring-accept").focus();
+  }
+
+  #drawSwitches() {
+    const { camera, microphone } = this.#wanted;
+    drawSwitch("ring-camera", "camera", camera);
+    drawSwitch("ring-microphone", "microphone", microphone);
+    setIcon(byId("ring-accept"), camera ? "video" : "phone");
   }
 
   #drawTone() {

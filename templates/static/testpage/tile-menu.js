@@ -8,6 +8,7 @@ import { moveInMenu } from "./menu-keys.js";
  * @property {boolean} [pinned]
  * @property {boolean} audio whether there is a microphone to mute
  * @property {boolean} video whether there is a camera to turn off
+ * @property {boolean} canBeHost whether it can become the host
  * @property {(() => void) | null} pin null if there is nothing to pin
  *
  * @typedef {"mute" | "video" | "host" | "remove"} Deed
@@ -47,6 +48,7 @@ export class TileMenu {
     setText(/** @type {Element} */ (byId("menu-remove").querySelector("span")), `Remove ${target.name}`);
     /** @type {HTMLButtonElement} */ (byId("menu-mute")).disabled = !target.audio;
     /** @type {HTMLButtonElement} */ (byId("menu-video")).disabled = !target.video;
+    /** @type {HTMLButtonElement} */ (byId("menu-host")).disabled = !target.canBeHost;
     this.#menu.setAttribute("aria-label", target.name);
     this.#menu.showPopover();
     const { right, bottom, top } = button.getBoundingClientRect();

@@ -1,6 +1,7 @@
 import { byId, icon, initials, make, setIcon, setText, showTracks } from "./dom.js";
 import { shortName } from "./join-link.js";
 import { arrange } from "./layout.js";
+import { canBeHost } from "./leave-dialog.js";
 import { preferences } from "./preferences.js";
 import { ringingWords, troubleWords } from "./words.js";
 
@@ -29,6 +30,7 @@ import { ringingWords, troubleWords } from "./words.js";
  * @property {boolean} host whether it is the host of three or more
  * @property {boolean} hand whether its hand is raised
  * @property {boolean} manageable whether this side may mute and remove them
+ * @property {boolean} canBeHost whether it can become the host
  */
 
 /**
@@ -71,7 +73,7 @@ export class Tiles {
 
   /**
    * @param {SbeClient} client
-   * @param {(face: {participant: string, name: string, pinned: boolean, audio: boolean, video: boolean, pin: () => void}, button: HTMLElement) => void} onMenu
+   * @param {(target: import("./tile-menu.js").Target, button: HTMLElement) => void} onMenu
    */
   constructor(client, onMenu) {
     this.client = client;
@@ -192,7 +194,7 @@ export class Tiles {
     );
     pin.addEventListener("click", () => this.#pin(key));
     menu.addEventListener("click", () => {
-      const { participant = "", name = "", silent, picture } = tile.dataset;
+      const { participant = "", name = "", silent, picture, canBeHost } = tile.dataset;
       this.onMenu(
         {
           participant,
@@ -200,6 +202,7 @@ export class Tiles {
           pinned: this.#front === key,
           audio: silent !== "true",
           video: picture === "true",
+          canBeHost: canBeHost === "true",
           pin: () => this.#pin(key),
         },
         menu,
@@ -253,6 +256,7 @@ export class Tiles {
     const shows = [silent, weak, face.hand, face.host];
     tile.querySelectorAll(".tile-name .icon").forEach((sign, at) => sign.toggleAttribute("hidden", !shows[at]));
     tile.dataset.hand = String(face.hand);
+    tile.dataset.canBeHost = String(face.canBeHost);
     // A good signal needs no mention.
     part(tile, ".bars").hidden = signal === null || signal === 3;
     part(tile, ".bars").dataset.level = String(signal ?? 0);
@@ -359,6 +363,7 @@ function person(other, call, { isHost, ownPicture }) {
     host: !alone && other.role === "host",
     hand: isLive && Boolean(other.handRaisedAt),
     manageable: isHost && !ringing,
+    canBeHost: canBeHost(other),
   };
 }
 
@@ -399,6 +404,7 @@ function screen({ id, username, screen: track, muted }) {
     host: false,
     hand: false,
     manageable: false,
+    canBeHost: false,
   };
 }
 
@@ -434,6 +440,7 @@ function self(call, { media, session }) {
     host: call.others.length > 1 && call.me?.role === "host",
     hand: Boolean(call.me?.handRaisedAt),
     manageable: false,
+    canBeHost: false,
   };
 }
 

@@ -4,38 +4,39 @@ const LIMIT = 3;
 const SHOWN_MS = 8_000;
 const BELOW_NAME_PX = 42;
 
+/** Whether each visible toast still holds. @type {WeakMap<Element, () => boolean>} */
+const conditions = new WeakMap();
+
 /**
- * Show a text in the alert area for a while. At most one toast of each kind is visible: a new one takes the place of the
- * old one.
- *
- * @param {string} text
- * @param {object} [options]
- * @param {boolean} [options.bad]
- * @param {string} [options.kind] without a kind, only equal texts are of the same kind
- * @param {{label: string, act: () => void}} [options.action] a button that also closes the toast
+ * @typedef {object} ToastOptions
+ * @property {boolean} [bad]
+ * @property {string} [subject] At most one toast of each subject is visible: a new one takes the place of the old one.
+ * Without a subject, only equal texts have the same subject.
+ * @property {() => boolean} [holds] For a toast about a state: whether the state lasts. The toast goes with it.
+ * @property {{label: string, act: () => void}} [action] a button that also closes the toast
  */
-export function toast(text, { bad = false, kind = text, action } = {}) {
+
+/** Show a text in the alert area for a while. @param {string} text @param {ToastOptions} [options] */
+export function toast(text, { bad = false, subject = text, holds = () => true, action } = {}) {
   const area = byId("toasts");
   const close = make("button", { "type": "button", "class": "icon-button", "aria-label": "Dismiss" }, icon("close"));
   const element = make(
     "div",
-    { "class": bad ? "toast bad" : "toast", "data-testid": "toast", "data-kind": kind },
+    { "class": bad ? "toast bad" : "toast", "data-testid": "toast", "data-subject": subject },
     make("p", {}, text),
     ...(action ? [make("button", { type: "button", class: "button plain small" }, action.label)] : []),
     close,
   );
-  const remove = () => {
-    if (!element.isConnected) return;
-    element.remove();
-    if (area.children.length === 0) area.hidePopover();
-  };
+  const remove = () => removeFrom(area, [element]);
+  sweepToasts();
+  conditions.set(element, holds);
   close.addEventListener("click", remove);
   element.querySelector(".button")?.addEventListener("click", () => {
     remove();
     action?.act();
   });
   setTimeout(remove, SHOWN_MS);
-  const same = [...area.children].find((shown) => shown instanceof HTMLElement && shown.dataset.kind === kind);
+  const same = toastsOf(area).find((shown) => shown.dataset.subject === subject);
   // A new element, so that screen readers read the repeated text too.
   if (same) same.replaceWith(element);
   else area.append(element);
@@ -46,15 +47,33 @@ export function toast(text, { bad = false, kind = text, action } = {}) {
   place(area);
 }
 
-/** Remove the texts that are no errors, because something else on the page says the same now. */
-export function clearToasts() {
-  for (const shown of byId("toasts").querySelectorAll(".toast:not(.bad)")) shown.remove();
+/** Remove the toasts about states that are over. The page calls it after every change. */
+export function sweepToasts() {
+  const area = byId("toasts");
+  removeFrom(
+    area,
+    toastsOf(area).filter((shown) => !conditions.get(shown)?.()),
+  );
 }
 
-/** Remove the toasts of a kind. @param {string} kind */
-export function clearToastsOf(kind) {
-  for (const shown of byId("toasts").querySelectorAll(".toast"))
-    if (shown instanceof HTMLElement && shown.dataset.kind === kind) shown.remove();
+/** Remove the texts that are no errors, because something else on the page says the same now. */
+export function clearToasts() {
+  const area = byId("toasts");
+  removeFrom(
+    area,
+    toastsOf(area).filter((shown) => !shown.classList.contains("bad")),
+  );
+}
+
+/** @param {HTMLElement} area */
+function toastsOf(area) {
+  return /** @type {HTMLElement[]} */ ([...area.children]);
+}
+
+/** @param {HTMLElement} area @param {HTMLElement[]} toasts */
+function removeFrom(area, toasts) {
+  for (const shown of toasts) shown.remove();
+  if (area.children.length === 0) area.hidePopover();
 }
 
 /**

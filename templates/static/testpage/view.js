@@ -1,9 +1,9 @@
+import { Ringer } from "../sbe/tones.js";
 import { byId, setText } from "./dom.js";
 import { nameOfGuest } from "./join-link.js";
 import { preferences } from "./preferences.js";
 import { nameOf } from "./stage.js";
 import { announce } from "./toasts.js";
-import { play } from "./tones.js";
 import { channelWords, outageWords } from "./words.js";
 
 /**
@@ -21,6 +21,7 @@ export class View {
   /** @type {ViewName | null} the view that was drawn last */
   shown = null;
   #title = "";
+  #ringer = new Ringer();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #bannerTimer;
 
@@ -96,7 +97,9 @@ export class View {
   sound() {
     const { client } = this;
     const calling = client.callState === "calling" && client.currentCall?.confId !== null;
-    play(!preferences.ring ? null : client.invitations.length > 0 ? "incoming" : calling ? "waiting" : null);
+    this.#ringer.play(
+      !preferences.ring ? null : client.invitations.length > 0 ? "incoming" : calling ? "waiting" : null,
+    );
   }
 
   /** @param {Call | null} call */

@@ -31,6 +31,7 @@ const REFUSALS = {
 export function errorWords(error) {
   if (error instanceof MediaError) return mediaWords(error);
   if (error instanceof NetworkError) return "The server cannot be reached. Check the connection and try again.";
+  if (error instanceof Refusal && error.fields.reason === "denied") return deniedKnockWords(error);
   if (error instanceof Refusal)
     return REFUSALS[error.code] ?? (Object.values(fieldWords(error)).join(" ") || error.detail);
   if (error instanceof SbeError) return error.message;
@@ -114,6 +115,20 @@ function withoutWords(device, camera) {
 export function knockWords(state) {
   if (state === "denied") return "The host did not let you in.";
   return state === "expired" ? "The host did not answer. You can ask again." : undefined;
+}
+
+/** Say when a person whom the host has denied may ask again. @param {Refusal} refusal */
+function deniedKnockWords({ fields }) {
+  const wait = Number(fields.retryAfterMs);
+  return `The host did not let you in. You can ask again ${wait > 0 ? `in ${waitWords(wait / 1000)}` : "later"}.`;
+}
+
+/** @param {number} seconds @returns {string} at least this long: "25 seconds", "2 minutes" or "9 hours" */
+export function waitWords(seconds) {
+  const [number, unit] =
+    seconds > 5_400 ? [seconds / 3600, "hour"] : seconds > 90 ? [seconds / 60, "minute"] : [seconds, "second"];
+  const whole = Math.ceil(number);
+  return `${whole} ${unit}${whole === 1 ? "" : "s"}`;
 }
 
 /** @param {{paused: boolean}} state */

@@ -65,7 +65,7 @@ export class Desk {
     this.call = new Call({
       rest: /** @type {any} */ ({ send: (/** @type {Request} */ request) => this.#send(request) }),
       conferencesUrl: "/mediaConferences",
-      session: /** @type {any} */ ({ id: "alice-laptop", iceServers: [] }),
+      session: () => /** @type {any} */ ({ id: "alice-laptop", iceServers: [] }),
       media: this.media,
       queue: this.queue,
       preferences: { askBeforeAccepting: false, holdDirection: "recvonly" },

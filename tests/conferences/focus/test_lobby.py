@@ -464,6 +464,7 @@ class TestBounds:
             for device in (dave, phone):
                 response = refused(429, "rate-limited", knock, locked, device)
                 assert pause - 5 < int(response["retry-after"]) <= pause
+                assert problem(response)["reason"] == "denied"
             Knock.objects.update(settled_at=timezone.now() - timedelta(seconds=pause))
         # Another user, and another conference, are not affected.
         assert knock(locked, Device.register("erin")).status_code == 201

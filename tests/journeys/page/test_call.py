@@ -32,7 +32,7 @@ async def test_an_audio_call_can_be_muted_and_get_a_camera(visit: Visit) -> None
     alice, bob = await visit("alice-audio"), await visit("bob-audio")
     await alice.press("call-audio-bob-audio")
     await bob.shows("ring-dialog", "Incoming audio call")
-    await expect(bob.part("ring-accept-audio")).to_be_hidden()
+    await expect(bob.part("ring-camera")).to_be_hidden()
     await bob.press("ring-accept")
     await alice.is_in("open")
     await expect(bob.page.locator("#placeholder")).to_contain_text("Audio call")

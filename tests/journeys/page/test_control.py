@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from tests.support.journeys.people import Person, Visit
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
+# A guest that hangs up this soon after becoming the host only leaves, unless it ends the call for all.
+_GRACE_SECONDS = 5
 _NO_CAMERA = "() => window.sbe.client.media.camera === null"
 
 
@@ -40,8 +43,14 @@ async def test_camera_and_microphone_can_be_switched_off_while_it_rings(visit: V
     await alice.press(f"call-video-{bob.username}")
     await expect(bob.part("ring-dialog")).to_be_visible()
     await _turns_everything_off(alice)
+    # The callee, too, chooses before the call opens.
+    await bob.press("ring-microphone")
+    await expect(bob.part("ring-microphone")).to_have_attribute("aria-label", "Unmute the microphone")
+    if not direct:
+        await bob.press("ring-camera")
     await bob.press("ring-accept")
     await alice.is_in("open")
+    assert await bob.page.evaluate("window.sbe.client.media.microphone.enabled") is False
     if direct:
         await bob.until("() => window.sbe.client.currentCall.leg.remote.camera === null")
         await expect(bob.page.locator("#placeholder")).to_contain_text("The camera is off")
@@ -49,6 +58,11 @@ async def test_camera_and_microphone_can_be_switched_off_while_it_rings(visit: V
         await bob.until("() => window.sbe.client.currentCall.others[0]?.camera === null")
         await expect(tile(bob, alice)).to_have_attribute("data-picture", "false")
         await expect(tile(bob, alice)).to_have_attribute("data-silent", "true")
+        await bob.until(_NO_CAMERA)
+        await expect(tile(alice, bob)).to_have_attribute("data-picture", "false")
+        await expect(tile(alice, bob)).to_have_attribute("data-silent", "true")
+        await bob.press("btn-camera")
+        await sees(alice, bob)
     await expect(alice.part("self-avatar")).to_be_visible()
     await alice.press("btn-camera")
     await (bob.sees_video() if direct else sees(bob, alice))
@@ -176,6 +190,14 @@ async def test_a_guest_of_a_locked_conference_waits_for_the_host(visit: Visit) -
     await alice.part("people-knocks").get_by_role("button", name="Admit").click()
     await ann.is_in("open")
     await sees(ann, alice)
+    # Who is denied learns that, and when to ask again.
+    eve = await visit("eve-locked", address=link, live=None)
+    await eve.part("preview-name").fill("Eve")
+    await eve.press("preview-join")
+    await alice.part("people-knocks").get_by_role("button", name="Deny").click()
+    await eve.shows("preview-error", "The host did not let you in.")
+    await eve.press("preview-join")
+    await eve.shows("preview-error", "The host did not let you in. You can ask again in")
 
 
 async def _has_in_front(person: Person, testid: str | None) -> None:
@@ -184,7 +206,7 @@ async def _has_in_front(person: Person, testid: str | None) -> None:
     )
 
 
-async def test_a_new_share_comes_to_the_front_and_the_presenter_sees_it(visit: Visit) -> None:
+async def test_a_new_share_comes_to_the_front_and_a_new_host_ends_the_conference(visit: Visit) -> None:
     alice, bob, carol = await three(visit, "share")
     inspector = Inspector()
     await tile(bob, carol).hover()
@@ -215,7 +237,33 @@ async def test_a_new_share_comes_to_the_front_and_the_presenter_sees_it(visit: V
     await alice.press("presenting-stop")
     await expect(alice.part("presenting")).to_be_hidden()
     await expect(tile(bob, f"{alice.username}-screen")).to_have_count(0)
+    # The notice goes with the screen.
+    assert await bob.page.get_by_text("is presenting").count() == 0
     await _has_in_front(bob, f"tile-{carol.username}")
+
+    # A participant whose page has closed cannot become the host. One who has just become it can end the call for all.
+    await carol.page.reload()
+    await expect(tile(alice, carol)).to_have_attribute("data-state", "away")
+    await alice.press("btn-hangup")
+    await expect(alice.part("leave-successor").locator("option")).to_have_text([bob.username])
+    await alice.page.keyboard.press("Escape")
+    await tile(alice, carol).hover()
+    await alice.press(f"menu-{carol.username}")
+    await expect(alice.part("menu-host")).to_be_disabled()
+    await alice.page.keyboard.press("Escape")
+    await carol.press("rejoin-join")
+    await carol.is_in("open")
+    await all_see_each_other(alice, carol)
+    await tile(alice, bob).hover()
+    await alice.press(f"menu-{bob.username}")
+    await alice.press("menu-host")
+    await bob.until("() => window.sbe.client.currentCall.me.role === 'host'")
+    since = time.monotonic()
+    await bob.press("btn-hangup")
+    await bob.press("leave-end")
+    assert time.monotonic() - since < _GRACE_SECONDS, "too slow to show an end within the grace period"
+    for person in (alice, carol):
+        await person.sees_the_end(f"{bob.username} ended the conference.")
     assert inspector.found == [], "\n".join(inspector.found)
 
 

@@ -56,6 +56,8 @@ async def test_devices_that_are_lost_in_a_call_can_be_replaced_and_come_back(vis
     await _chooses(alice, "btn-mic-devices", "Fake Audio Input 1")
     await expect(tile(bob, alice)).to_have_attribute("data-silent", "false")
     await alice.is_told("Your microphone is now “Fake Audio Input 1”.")
+    # It has replaced the news about the camera.
+    assert await alice.page.get_by_text("Your camera is now").count() == 0
     # An open track is replaced without negotiation.
     await _chooses(alice, "btn-camera-devices", "fake_device_0")
     assert await alice.until(f"(name) => ({_USED})(name) === 'fake_device_0'", "camera")

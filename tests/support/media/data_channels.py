@@ -55,11 +55,18 @@ class Leg:
         self.data = DataChannels(
             server.transport, 5000, max_message_size, lambda channels, label, message: self.take(label, message)
         )
-        assert server.transport.on_data is not None
-        # Takes a packet as if it had come over the transport.
-        self.receive = server.transport.on_data
-        self.browser = Browser("client", client.transport.send_data)
+        # The packets of the browser.
+        self.sent: list[bytes] = []
+        self.browser = Browser("client", self._send)
         client.transport.on_data = self.browser.receive
+
+    async def connect(self, browser_takes: int) -> None:
+        """Connect the browser's side, and wait for both. `browser_takes` is its limit for messages; 0: no limit."""
+        await self.browser.connect(5000, browser_takes)
+        await until(lambda: self.browser.state == self.data.state == "connected")
+        assert self.server.transport.on_data is not None
+        # Takes a packet as if it had come over the transport.
+        self.receive = self.server.transport.on_data
 
     async def channel(self, label: str = "chat", **parameters: Any) -> RTCDataChannel:
         """Open a channel from the browser's side."""
@@ -73,6 +80,10 @@ class Leg:
     async def send(self, *chunks: bytes) -> None:
         """Send a packet of these chunks, as a hostile browser would."""
         await self.receive(self.browser.packet(*chunks))
+
+    def _send(self, packet: bytes) -> None:
+        self.sent.append(packet)
+        self.client.transport.send_data(packet)
 
     async def message(self) -> tuple[str, str | bytes]:
         """Wait for a message; return it and its channel's label."""
