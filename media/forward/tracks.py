@@ -81,6 +81,20 @@ class NumberIds(NamedTuple):
 NO_NUMBERS = NumberIds()
 
 
+class Shift(NamedTuple):
+    """What is added to numbers of a layer, so that they continue those of the layer that a receiver got before."""
+
+    # To RTP timestamps.
+    timestamp: int = 0
+    # To VP8's picture IDs (15 or 7 bits).
+    picture: int = 0
+    # To VP8's TL0PICIDX (8 bits).
+    base: int = 0
+
+
+NO_SHIFT = Shift()
+
+
 class Variant(NamedTuple):
     """How the packets of one payload type are sent to all receivers with equal negotiated values."""
 
@@ -95,6 +109,7 @@ class Variant(NamedTuple):
     # Where the packets go.
     receivers: Receivers
     number_ids: NumberIds = NO_NUMBERS
+    shift: Shift = NO_SHIFT
 
 
 @dataclass(eq=False, slots=True)
@@ -126,8 +141,9 @@ class Sink:
     # Where the packets to the leg are recorded, if they get transport-wide numbers.
     departures: Departures | None = None
     number_ids: NumberIds = NO_NUMBERS
-    # What is added to the track's sequence numbers for this receiver.
+    # What is added to the track's sequence numbers for this receiver, and to its other numbers.
     distance: int = 0
+    shift: Shift = NO_SHIFT
     # The first packet, in the track's numbering, that the receiver gets.
     attached_at: int = 0
     # The first packet that the receiver may request again. To this receiver, earlier numbers mean other packets.
@@ -153,8 +169,9 @@ class Sink:
         return self.address, self.payload_types, self.extensions, self.retransmits, self.gso, self.number_ids
 
 
-# The payload type and the distance of a variant, its IDs of header extensions, and whether it uses GSO batches.
-_Key = tuple[int, int, tuple[tuple[int, int], ...], bool, NumberIds]
+# The payload type and the distance of a variant, its IDs of header extensions, whether it uses GSO batches, the IDs of
+# its transport-wide numbers, and its shift.
+_Key = tuple[int, int, tuple[tuple[int, int], ...], bool, NumberIds, Shift]
 
 
 @dataclass(eq=False, slots=True)
@@ -182,6 +199,7 @@ class _Group:
         memory.payload_type, memory.distance, memory.gso = variant.payload_type, variant.distance, receivers.gso
         memory.foreign = variant.foreign & _SHORT_IDS
         memory.number_id = variant.number_ids.receiver
+        memory.timestamp_shift, memory.picture_shift, memory.base_shift = variant.shift
         memory.ids = [variant.ids.get(id_, 0) for id_ in range(ELEMENT_IDS)]
         self._share()
 
@@ -428,7 +446,7 @@ class Track:
             return before
         if before is not None:
             is_same = (before.payload_types, before.extensions) == (sink.payload_types, sink.extensions)
-            sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
+            sink.distance, sink.shift, sink.rtx_sequence = before.distance, before.shift, before.rtx_sequence
             # Sent again, an earlier packet would now have other content under its sequence number. So it is not sent
             # again.
             sink.attached_at, sink.begins = before.attached_at, before.begins if is_same else self.last_sequence + 1
@@ -538,7 +556,7 @@ class Track:
 
 def _key(payload_type: int, sink: Sink) -> _Key:
     """Return the values that all sinks of a variant share."""
-    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso, sink.number_ids
+    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso, sink.number_ids, sink.shift
 
 
 def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]:
@@ -552,14 +570,14 @@ def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]
 
 def _variant(key: _Key, sinks: Iterable[Sink]) -> Variant:
     """Return the variant of these sinks."""
-    type_, distance, ids, gso, number_ids = key
+    type_, distance, ids, gso, number_ids, shift = key
     sinks = list(sinks)
     departures = [sink.departures for sink in sinks if sink.departures is not None]
     receivers = Receivers(
         [sink.handle for sink in sinks], array("Q", (sink.address for sink in sinks)), gso, departures
     )
     foreign = ~sum(1 << id_ for id_, new in ids if id_ == new)
-    return Variant(type_, distance, dict(ids), foreign, receivers, number_ids)
+    return Variant(type_, distance, dict(ids), foreign, receivers, number_ids, shift)
 
 
 def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:
