@@ -44,6 +44,9 @@ class Section:
     outgoing: Outgoing | None  # the track that we send here, or for which we keep the section
     sctp_port: int | None = None  # of the participant, in a section for data channels
     max_message_size: int | None = None  # for data channels: largest message to the participant, in bytes; 0: no limit
+    # The restriction identifiers (rids) of the layers that the participant sends, in the order of its
+    # `a=simulcast:send`: two or three, or none without simulcast. They stay during a hold.
+    rids: tuple[str, ...] = ()
 
 
 def revised(record: Record, **fields: Any) -> Record:
