@@ -144,7 +144,14 @@ class QueueDetector:
 
 def _slope(line: deque[tuple[float, float]]) -> float:
     """Return the slope of the line with the least squares through these points."""
-    mean_x = sum(x for x, _ in line) / len(line)
-    mean_y = sum(y for _, y in line) / len(line)
-    spread = sum((x - mean_x) ** 2 for x, _ in line)
-    return sum((x - mean_x) * (y - mean_y) for x, y in line) / spread if spread else 0.0
+    first_x, first_y = line[0]
+    sum_x = sum_y = sum_xx = sum_xy = 0.0
+    for x, y in line:
+        x -= first_x
+        y -= first_y
+        sum_x += x
+        sum_y += y
+        sum_xx += x * x
+        sum_xy += x * y
+    spread = len(line) * sum_xx - sum_x * sum_x
+    return (len(line) * sum_xy - sum_x * sum_y) / spread if spread else 0.0

@@ -5,6 +5,7 @@ here knows the time or the network, so tests and simulations decide both.
 """
 
 from collections.abc import Sequence
+from math import inf
 
 from media.congestion.acknowledgement import Acknowledgement
 from media.congestion.control import DelayControl
@@ -87,20 +88,23 @@ class Estimator:
     def _adapt(self, usage: Usage, now: float, round_trip: float) -> None:
         """Adapt the rate to how the path is used."""
         # If the path has just become narrow, an average over some time is too high.
-        least = min(self._throughput.rate, self._throughput.last)
-        if self._queue.is_long and usage is not Usage.UNDER and least:
-            self._delay.drain(least, self.queue, now, round_trip)
+        recent = self._throughput.recent
+        if self._queue.is_long and usage is not Usage.UNDER and recent:
+            self._delay.drain(recent, self.queue, now, round_trip)
         else:
-            self._delay.update(usage, least if usage is Usage.OVER else self.throughput, now, round_trip)
+            self._delay.update(usage, recent if usage is Usage.OVER else self.throughput, now, round_trip)
         self._is_congested = usage is Usage.OVER or self._queue.is_long or self._loss.rate < self._delay.rate
 
     def _judge(self, arrived: Sequence[Acknowledgement]) -> Usage:
         """Return how the path was used while these packets were sent."""
-        was_over = False
+        if not arrived:
+            return self.usage
+        was_over, detector, shortest = False, self._detector, inf
         for sent_at, arrived_at, *_ in arrived:
             if arrived_at is not None:
-                self._detector.take(sent_at, arrived_at)
-                if self._queue.take(sent_at, arrived_at):
-                    self._delay.forget()
-                was_over = was_over or self.usage is Usage.OVER
+                detector.take(sent_at, arrived_at)
+                was_over = was_over or detector.usage is Usage.OVER
+                shortest = min(shortest, arrived_at - sent_at)
+        if self._queue.take(arrived[-1].sent_at, shortest):
+            self._delay.forget()
         return Usage.OVER if was_over else self.usage

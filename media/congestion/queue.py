@@ -34,9 +34,11 @@ class QueueDelay:
         if share >= FULL_LOSS:
             self._long_since = None
 
-    def take(self, sent_at: float, arrived_at: float) -> bool:
-        """Take a packet into account, in the order of sending. Return whether it shows that the path is longer now."""
-        delay = arrived_at - sent_at
+    def take(self, sent_at: float, delay: float) -> bool:
+        """Take packets into account that were sent together. Return whether they show that the path is longer now.
+
+        :param delay: the shortest time from their departure to their arrival, by two clocks that may differ.
+        """
         if self._steps and sent_at - self._steps[-1][0] < STEP_SECONDS:
             begun_at, shortest = self._steps[-1]
             self._steps[-1] = begun_at, min(shortest, delay)

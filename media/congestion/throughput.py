@@ -16,16 +16,24 @@ SILENCE_SECONDS = 1.0
 class Throughput:
     """The rate at which packets have arrived recently: a Bayesian estimate over short samples.
 
-    `rate` is in bits per second; 0 before the first sample. `last` is the last sample, which follows a sudden change at
-    once, but varies much.
+    `rate` is in bits per second; 0 before the first sample.
     """
 
     def __init__(self) -> None:
-        self.rate = self.last = 0.0
+        self.rate = 0.0
+        self._last: tuple[float, float] = (0.0, 0.0)
         self._variance = 50.0
         self._octets = 0
         self._began_at: float | None = None
         self._last_at = 0.0
+
+    @property
+    def recent(self) -> float:
+        """The rate in bits per second, if it has fallen suddenly: the larger of the last two samples.
+
+        One sample alone may be low because of a gap on the path.
+        """
+        return min(self.rate, max(self._last))
 
     def take(self, packet: Acknowledgement) -> None:
         """Take an arrived packet into account. Call this method roughly in the order of arrival."""
@@ -42,7 +50,7 @@ class Throughput:
 
     def _add(self, sample: float) -> None:
         """Combine a sample with the estimate, each weighted by its certainty."""
-        self.last = sample
+        self._last = self._last[1], sample
         if not self.rate:
             self.rate = sample
             return
