@@ -76,6 +76,9 @@ class SectionState:
     refused: frozenset[Key] = frozenset()
     # False while this section can use no codec on which the conference agrees.
     served: bool = True
+    # The layers that the participant's offer marks as paused. Our answer repeats the marks, because Chromium resumes
+    # the layers that a description lists without a mark.
+    paused: frozenset[str] = frozenset()
 
     def is_free_for(self, kind: str) -> bool:
         """Tell whether a track of this kind may be placed here."""

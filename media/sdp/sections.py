@@ -16,7 +16,7 @@ from media.sdp.extensions import (
     without_rids,
 )
 from media.sdp.media_section import Outgoing, Section, SectionState, revised
-from media.sdp.simulcast import read_rids
+from media.sdp.simulcast import read_paused, read_rids
 from media.sdp.writer import MAX_MESSAGE_SIZE
 
 RTP = "UDP/TLS/RTP/SAVPF"
@@ -201,7 +201,9 @@ def _rtp_section(media: ParsedSection, previous: SectionState | None, agreed: Ag
         rids=rids,
     )
     ours = previous.ours if previous else is_our_mid(media.mid)
-    return replace(state, section=section, shown=shown, takes=media.receives, ours=ours)
+    return replace(
+        state, section=section, shown=shown, takes=media.receives, ours=ours, paused=read_paused(media)
+    )
 
 
 def _wanted(shown: Mapping[Key, Codec], agreed: Iterable[Codec]) -> Codecs:
@@ -326,7 +328,7 @@ def restated(state: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) ->
     codecs = _wanted({**known, **state.shown} if state.ours else state.shown, agreed_on)
     served = is_usable(codecs)
     section = revised(section, receiving=served and bool(section.label), codecs=codecs if served else section.codecs)
-    return revised(state, section=section, served=served)
+    return revised(state, section=section, served=served, paused=frozenset())
 
 
 def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:

@@ -14,6 +14,8 @@ from media.sdp.extensions import MID, RID
 
 # Browsers send at most three layers.
 MOST_LAYERS = 3
+# Before the rid of a paused layer.
+_PAUSED = "~"
 # RFC 8851 allows longer names, but a one-byte header extension has at most 16 bytes (RFC 8285 section 4.2).
 _RID = re.compile(r"[A-Za-z0-9_-]{1,16}")
 
@@ -42,19 +44,28 @@ def read_rids(
     return tuple(rids[:MOST_LAYERS]) if len(rids) > 1 else ()
 
 
-def _listed(media: ParsedSection) -> list[str]:
-    """Return the rids after "send" in `a=simulcast`, each once: the first alternative of each layer, also if paused.
+def read_paused(media: ParsedSection) -> frozenset[str]:
+    """Return the rids of the layers that the participant has paused."""
+    return frozenset(rid for rid, is_paused in _listed(media).items() if is_paused)
 
-    The list is empty if the attribute is malformed or repeated (RFC 8853 section 5).
+
+def _listed(media: ParsedSection) -> dict[str, bool]:
+    """Return the rids after "send" in `a=simulcast`: the first alternative of each layer, and whether it is paused.
+
+    The result is empty if the attribute is malformed or repeated (RFC 8853 section 5).
     """
     values = media.attributes.get("simulcast", ())
     words = values[0].split() if len(values) == 1 else []
     lists = dict(zip(words[::2], words[1::2], strict=False))
     if 2 * len(lists) != len(words) or not lists.keys() <= {"send", "recv"}:
-        return []
-    # A tilde marks a layer that is paused at first.
-    layers = [[each.removeprefix("~") for each in layer.split(",")] for layer in lists.get("send", "").split(";")]
-    return [] if any("" in layer for layer in layers) else list(dict.fromkeys(layer[0] for layer in layers))
+        return {}
+    layers = [layer.split(",") for layer in lists.get("send", "").split(";")]
+    if any(each in {"", _PAUSED} for layer in layers for each in layer):
+        return {}
+    rids: dict[str, bool] = {}
+    for first, *_ in layers:
+        rids.setdefault(first.removeprefix(_PAUSED), first.startswith(_PAUSED))
+    return rids
 
 
 def _usable(media: ParsedSection, payload_type: int) -> set[str]:

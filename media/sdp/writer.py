@@ -106,7 +106,7 @@ def _section(state: SectionState, local: LocalEnd, transport: list[str], *, mixe
     lines += [f"a=extmap:{id_}{'/recvonly' * (uri in RIDS)} {uri}" for uri, id_ in section.extensions.items()]
     for codec in section.codecs:
         lines += _codec(codec)
-    return [*lines, *_rids(section), *_source(section)]
+    return [*lines, *_rids(state), *_source(section)]
 
 
 def _default(local: LocalEnd) -> tuple[str, int]:
@@ -133,13 +133,14 @@ def _codec(codec: Codec) -> Iterable[str]:
         yield f"a=fmtp:{codec.rtx_payload_type} apt={codec.payload_type}"
 
 
-def _rids(section: Section) -> list[str]:
+def _rids(state: SectionState) -> list[str]:
     """Return lines that list the layers that we receive (RFC 8853), even while the participant sends nothing.
 
     When a description lists no layers any more, Chromium sends only one from then on.
     """
-    rids = section.rids
-    return [*(f"a=rid:{rid} recv" for rid in rids), f"a=simulcast:recv {';'.join(rids)}"] if rids else []
+    rids = state.section.rids
+    layers = ";".join(f"~{rid}" if rid in state.paused else rid for rid in rids)
+    return [*(f"a=rid:{rid} recv" for rid in rids), f"a=simulcast:recv {layers}"] if rids else []
 
 
 def _source(section: Section) -> list[str]:
