@@ -9,7 +9,7 @@ from media.focus.participants import Participant, Participants, legs_of
 from media.forward import rtcp
 from media.forward.history import Arena, History
 from media.forward.tracks import NO_NUMBERS, NumberIds, Sink, Track
-from media.sdp.extensions import MID, TRANSPORT_CC
+from media.sdp.extensions import HOP_BY_HOP, TRANSPORT_CC
 from media.sdp.media_section import Section
 from media.sdp.writer import cname_of
 
@@ -219,7 +219,7 @@ def _sink(track: Track, layout: Layout, leg: Leg, section: Section) -> Sink | No
         extensions={
             id_: section.extensions[uri]
             for uri, id_ in source.extensions.items()
-            if uri in section.extensions and uri not in {MID, TRANSPORT_CC}
+            if uri in section.extensions and uri not in HOP_BY_HOP
         },
         retransmits=retransmits,
         gso=leg.addresses.gso,

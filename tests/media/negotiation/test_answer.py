@@ -44,12 +44,6 @@ class TestAnswer:
         for word in ("ulpfec", "flexfec", "red/90000", "rtp-stream-id", "PCMU"):
             assert word not in answer
 
-    def test_a_simulcast_offer_gets_an_answer_without(self) -> None:
-        leg, answer = settled(SAMPLES["chromium-simulcast"])
-        assert "rid" not in answer
-        assert "simulcast" not in answer
-        assert leg.sections[1].ssrcs == ()
-
     def test_opus_keeps_its_parameters_and_the_sender_its_own(self) -> None:
         text = changed(CHROMIUM, ("minptime=10;useinbandfec=1", "minptime=10;useinbandfec=1;usedtx=1;sprop-stereo=1"))
         _, answer = settled(text)
