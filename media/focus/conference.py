@@ -48,11 +48,11 @@ class Conference:
         self.generation = generation
         self.tasks = 0
         self.participants: dict[str, Participant] = {}
-        self._routing = Routing(self.participants, services.port.send_rtcp, services.now)
-        self.tracks = self._routing.tracks
+        self.routing = Routing(self.participants, services.port.send_rtcp, services.now)
+        self.tracks = self.routing.tracks
         self.plan = MediaPlan(self.participants, self.tracks)
         chat = Chat(self.participants, services.deliveries, services.spawn)
-        self.connections = Connections(self.participants, services, self.plan, self._routing, chat)
+        self.connections = Connections(self.participants, services, self.plan, self.routing, chat)
         self._signalling = Signalling(id_, self.participants, self.plan, self.connections, services.aside, services.now)
         self._liveness = Liveness(id_, services.reports, self.connections.drop)
         self._speakers = Speakers(partial(services.reports.speaker_changed, id_))
@@ -77,7 +77,7 @@ class Conference:
 
     async def _execute(self, task: Task, view: ConferenceView) -> Result:
         for track in self._apply(view):
-            self._routing.end(track)
+            self.routing.end(track)
             await asyncio.sleep(0)
         result, restarts = Result(), task.restarts if isinstance(task, UpdateTask) else ()
         match task:
@@ -107,13 +107,13 @@ class Conference:
             self._add_cause(view.cause)
         if before != states:
             self.plan.tracks_changed()
-            self._routing.open_tracks()
+            self.routing.open_tracks()
         return removed
 
     def _remove_participant(self, id_: str) -> list[Track]:
         self.connections.drop(self.participants.pop(id_))
         self.plan.tracks_changed()
-        return self._routing.remove_tracks(id_)
+        return self.routing.remove_tracks(id_)
 
     def _add_cause(self, cause: Cause) -> None:
         """Announce this modification in the next offer to each participant."""
@@ -149,8 +149,8 @@ class Conference:
 
         :param seconds: the time since this was last called.
         """
-        for leg, track in self._pacer.pace(self.legs(), self.tracks.values(), seconds):
-            self._routing.connect(leg, track)
+        for leg, track in self._pacer.pace(self.legs(), self.routing.every_track(), seconds):
+            self.routing.connect(leg, track)
 
     def is_deserted(self, now: float) -> bool:
         """Tell whether the conference has been unused for LOST_SECONDS (`Liveness.is_deserted`)."""

@@ -75,8 +75,8 @@ class LegObserver(Protocol):
     def moved(self, leg: "Leg") -> None:
         """From now on, the leg's media goes to another address, or no longer uses GSO."""
 
-    def track_of(self, leg: "Leg", section: Section) -> Track | None:
-        """Return the track that the participant publishes with this section."""
+    def track_of(self, leg: "Leg", section: Section, rid: str) -> Track | None:
+        """Return the track that the participant publishes with this section, or with one layer (rid) of it."""
 
     def key_frame_wanted(self, leg: "Leg", track: Track) -> None:
         """A leg's participant needs a key frame of a track (PLI or FIR)."""
@@ -227,8 +227,8 @@ class Leg:
         """Find the source of an unknown SSRC. Return None if its packets belong to no track."""
         return self.sources.meet(ssrc, packet, self.layout.sections, self._track_of)
 
-    def _track_of(self, section: Section) -> Track | None:
-        return self._observer.track_of(self, section)
+    def _track_of(self, section: Section, rid: str) -> Track | None:
+        return self._observer.track_of(self, section, rid)
 
     def may_try(self, ssrc: int, sequence: int | None = None) -> bool:
         """Tell whether a packet may be decrypted. After too many refusals in this tick, only plausible packets may.

@@ -62,7 +62,7 @@ class Retransmitter:
         if now - self._measured_at < MEASURE_SECONDS:
             return
         before = self._forwarded
-        self._forwarded = {ssrc: (sink.track.packets, sink.track.octets) for ssrc, sink in sinks.items()}
+        self._forwarded = {ssrc: sink.forwarded for ssrc, sink in sinks.items()}
         packets = sum(each - before.get(ssrc, (each, 0))[0] for ssrc, (each, _) in self._forwarded.items())
         octets = sum(each - before.get(ssrc, (0, each))[1] for ssrc, (_, each) in self._forwarded.items())
         self._budget.forwarded(octets + rtp.HEADER_SIZE * packets, packets, now - self._measured_at)

@@ -4,7 +4,7 @@ Each layer is a track of its own, with numbers of its own. A receiver changes la
 sequence numbers, timestamps, VP8 picture IDs and TL0PICIDX then continue, so it notices nothing but the size.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from media.forward.pictures import counters
 from media.forward.tracks import Pause, Shift, Sink, Track
@@ -16,23 +16,26 @@ _LONGEST_STEP_SECONDS = 1.0
 
 
 class Ladder:
-    """The layers of one video, by rid. They share one SSRC, as their receivers see it.
+    """The layers of one video. They share one SSRC, as their receivers see it.
 
     `began` is called with the ID of a leg and its sink, whenever the leg begins to get a layer.
     """
 
-    def __init__(self, layers: Mapping[str, Track], began: Callable[[str, Sink], None]) -> None:
-        self.layers = dict(layers)
+    def __init__(self, first: Track, began: Callable[[str, Sink], None]) -> None:
+        self.layers = [first]
         self._began = began
         # By the ID of the leg: the sink that it gets from the next key frame of the sink's track on.
         self._waiting: dict[str, Sink] = {}
-        paused: dict[str, Pause] = next(iter(self.layers.values())).paused
-        for track in self.layers.values():
-            track.paused, track.begins_layer = paused, self._begin
+        first.begins_layer = self._begin
+
+    def add(self, track: Track) -> None:
+        """Add a layer."""
+        track.paused, track.begins_layer = self.layers[0].paused, self._begin
+        self.layers.append(track)
 
     def present(self, leg: str) -> Sink | None:
         """Return the sink of the layer that a leg gets now."""
-        return next((track.sinks[leg] for track in self.layers.values() if leg in track.sinks), None)
+        return next((track.sinks[leg] for track in self.layers if leg in track.sinks), None)
 
     def wanted(self, leg: str) -> Sink | None:
         """Return the sink of the layer that a leg shall get: now, or from the next key frame on."""
@@ -52,19 +55,26 @@ class Ladder:
             return sink.track.attach(leg, sink)
         sink.attached_at = sink.begins = _NOT_BEGUN
         self._waiting[leg] = sink
-        sink.track.is_awaited = sink.track.key_frame_wanted = True
+        sink.track.is_awaited = True
         return present or sink
 
     def detach(self, leg: str, *, for_good: bool = False) -> None:
         """Stop giving a leg any layer, for now or permanently (`for_good`)."""
         self._waiting.pop(leg, None)
-        for track in self.layers.values():
+        for track in self.layers:
             track.detach(leg, for_good=for_good)
 
-    def ask_again(self) -> None:
-        """Want a key frame of each layer for which legs wait, because the last request may have been lost."""
-        for sink in self._waiting.values():
-            sink.track.key_frame_wanted = True
+    def awaited(self, leg: str) -> Track | None:
+        """Return the layer for whose next key frame a leg waits."""
+        sink = self._waiting.get(leg)
+        return sink.track if sink is not None else None
+
+    def end(self) -> None:
+        """Remove all receivers, so that memory is freed now and not by the garbage collector."""
+        self._waiting.clear()
+        for track in self.layers:
+            track.begins_layer = None
+            track.end()
 
     def _begin(self, track: Track, sequence: int, timestamp: int, packet: bytes, now: float) -> None:
         """Let the legs that wait for a layer begin with this packet, the first one of a key frame."""
@@ -73,7 +83,7 @@ class Ladder:
             self._switch(leg, self._waiting.pop(leg), sequence, timestamp, packet, now)
 
     def _switch(self, leg: str, sink: Sink, sequence: int, timestamp: int, packet: bytes, now: float) -> None:
-        for other in self.layers.values():
+        for other in self.layers:
             other.detach(leg)
         track, pause = sink.track, sink.track.paused.get(leg)
         sink.attached_at = sink.begins = sequence

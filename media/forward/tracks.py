@@ -161,6 +161,13 @@ class Sink:
         """Sort the IDs, once for all payload types."""
         self.ids = tuple(sorted(self.extensions.items()))
 
+    @property
+    def forwarded(self) -> tuple[int, int]:
+        """How many packets and octets of the track the leg has got in total, as sender reports count them."""
+        if self.attached_at > self.track.last_sequence:
+            return 0, 0
+        return self.track.packets - self.packets_before, self.track.octets - self.octets_before
+
     def is_like(self, other: "Sink") -> bool:
         """Tell whether packets would be sent in the same form to both sinks."""
         return self.handle is other.handle and self._way == other._way

@@ -160,7 +160,9 @@ def leg_that_offers() -> tuple[Negotiation, str]:
 
 def with_layers_sent(offer: str) -> str:
     """Return an answer that sends the layers that the offer asks for."""
-    return re.sub(r"a=(rid:\w+|simulcast:)( ?)recv", r"a=\1\2send", answering(offer, CHROMIUM)).replace("/recv", "/send")
+    return re.sub(r"a=(rid:\w+|simulcast:)( ?)recv", r"a=\1\2send", answering(offer, CHROMIUM)).replace(
+        "/recv", "/send"
+    )
 
 
 class TestOurOffers:

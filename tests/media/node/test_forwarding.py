@@ -6,8 +6,7 @@ import pytest
 
 from media.focus.node import Settings
 from media.forward import datagrams, rtp
-from media.sdp.extensions import RID
-from tests.support.media.node_harness import Listener, World, around, in_order
+from tests.support.media.node_harness import World, around, in_order
 from tests.support.media.synthetic import AUDIO, VIDEO
 from tests.support.media.tunnels import Tunnel
 
@@ -32,22 +31,6 @@ async def test_body_arrives_unchanged_and_unknown_extensions_blanked(world: Worl
     (got,) = await bob.until(lambda: bob.packets)
     assert got[-60:] == packet[-60:]
     assert rtp.element(got, 1) == bytes([40])
-
-
-async def test_no_receiver_gets_the_name_of_a_layer(world: World) -> None:
-    lines = [f"a=extmap:10 {RID}", "a=rid:low send", "a=rid:high send", "a=simulcast:send low;high"]
-    alice, bob = Listener("alice"), Listener("bob")
-    for peer in (alice, bob):
-        peer.video_section.attributes += lines
-        world.peers.append(peer)
-        await world.conference.join(peer)
-    assert [world.leg(peer.id).layout.published["video"].rids for peer in (alice, bob)] == [("low", "high")] * 2
-    extension = bytes([0xBE, 0xDE, 0, 1, 10 << 4 | 2]) + b"low"
-    packet = alice.video.packet()
-    alice.send([packet[:12] + extension + packet[20:]])
-    (got,) = await bob.until(lambda: bob.packets)
-    assert got[20:] == packet[20:]
-    assert got[12:20] == bytes([0xBE, 0xDE, 0, 1]) + bytes(4)
 
 
 async def test_receiver_knows_the_ssrc_that_it_gets(world: World) -> None:
