@@ -202,7 +202,7 @@ def _rtp_section(media: ParsedSection, previous: SectionState | None, agreed: Ag
     )
     ours = previous.ours if previous else is_our_mid(media.mid)
     return replace(
-        state, section=section, shown=shown, takes=media.receives, ours=ours, paused=read_paused(media)
+        state, section=section, shown=shown, takes=media.receives, ours=ours, paused=read_paused(media, rids)
     )
 
 
