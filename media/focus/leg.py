@@ -298,7 +298,7 @@ class Leg:
         """Record how a stream's RTP clock relates to the time of day, and tell the track's receivers."""
         stream, track = self.sources.streams[packet.ssrc]
         info = packet.sender_info
-        stream.take_sender_report(info.ntp_timestamp, now)
+        stream.take_sender_report(info.ntp_timestamp, info.rtp_timestamp, now)
         if stream is track.stream and track.is_open and track.may_report(now):
             self._observer.sender_reported(track, info.ntp_timestamp, info.rtp_timestamp)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from media.forward import rtp
 from media.forward.history import Kept
+from media.forward.pictures import shifted
 from media.forward.repair import Retransmissions, RoundTrip
 from media.forward.tracks import Sink, Track
 
@@ -82,10 +83,11 @@ def _repeated(sink: Sink, kept: Kept, now: float) -> bytes:
     track = sink.track
     first, second = kept.packet[:2]
     type_ = sink.payload_types[second & 0x7F]
-    header = rtp.HEADER.pack(
-        first, second & 0x80 | type_, kept.sequence + sink.distance & 0xFFFF, kept.timestamp, track.ssrc
-    )
+    sequence, timestamp = kept.sequence + sink.distance & 0xFFFF, kept.timestamp + sink.shift.timestamp & 0xFFFFFFFF
+    header = rtp.HEADER.pack(first, second & 0x80 | type_, sequence, timestamp, track.ssrc)
     packet = rtp.translate_extensions(header + kept.packet[rtp.HEADER_SIZE :], sink.extensions)
+    if sink.shift.picture or sink.shift.base:
+        packet = shifted(packet, sink.shift.picture, sink.shift.base)
     if sink.departures is not None:
         place = rtp.number_place(kept.packet, sink.number_ids.source)
         packet, place = rtp.with_number(packet, place, sink.number_ids.receiver)

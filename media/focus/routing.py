@@ -165,11 +165,11 @@ class Routing:
         """Tell a track's receivers how its RTP clock relates to the time of day (RFC 3550 section 6.4.1)."""
         for leg in legs_of(self._participants):
             sink = leg.sinks.get(track.ssrc)
-            if sink is not None:
+            if sink is not None and sink.track is track:
                 report = rtcp.sender_report(
                     track.ssrc,
                     ntp_time=ntp_time,
-                    timestamp=timestamp + track.timestamp_shift,
+                    timestamp=timestamp + track.timestamp_shift + sink.shift.timestamp,
                     packets=track.packets - sink.packets_before,
                     octets=track.octets - sink.octets_before,
                     cname=cname_of(track.participant),

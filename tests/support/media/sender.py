@@ -85,7 +85,8 @@ class Run:
         if not known:
             return
         newest = max(known)
-        reported, rest = [], []
+        reported: list[tuple[float, float | None, int]] = []
+        rest: list[tuple[float, float | None, int]] = []
         for packet in self._waiting:
             sent, arrives, _ = packet
             is_reported = sent <= newest and (arrives is None or arrives + self.back <= self.now)
