@@ -201,7 +201,9 @@ def _rtp_section(media: ParsedSection, previous: SectionState | None, agreed: Ag
         rids=rids,
     )
     ours = previous.ours if previous else is_our_mid(media.mid)
-    return replace(state, section=section, shown=shown, takes=media.receives, ours=ours, paused=read_paused(media))
+    return replace(
+        state, section=section, shown=shown, takes=media.receives, ours=ours, paused=read_paused(media, rids)
+    )
 
 
 def _wanted(shown: Mapping[Key, Codec], agreed: Iterable[Codec]) -> Codecs:

@@ -6,7 +6,7 @@ extension (RFC 8852).
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from media.sdp.codecs import Codec
 from media.sdp.description import ParsedSection, number
@@ -35,7 +35,7 @@ def read_rids(
     :param extensions: the header extensions on which both sides agree.
     :param before: the layers of the section as last settled. An answer may only keep or reduce them.
     """
-    if media.kind != "video" or not media.mid or not {MID, RID} <= extensions.keys():
+    if not media.mid or not {MID, RID} <= extensions.keys():
         return ()
     if not media.sends and not media.flag("simulcast"):
         return before
@@ -44,9 +44,10 @@ def read_rids(
     return tuple(rids[:MOST_LAYERS]) if len(rids) > 1 else ()
 
 
-def read_paused(media: ParsedSection) -> frozenset[str]:
-    """Return the rids of the layers that the participant has paused."""
-    return frozenset(rid for rid, is_paused in _listed(media).items() if is_paused)
+def read_paused(media: ParsedSection, rids: Iterable[str]) -> frozenset[str]:
+    """Return those of these rids that the participant has marked as paused."""
+    listed = _listed(media)
+    return frozenset(rid for rid in rids if listed.get(rid))
 
 
 def _listed(media: ParsedSection) -> dict[str, bool]:

@@ -49,6 +49,11 @@ def rids_of(text: str) -> tuple[str, ...]:
     return rids
 
 
+def layers(leg: Negotiation) -> tuple[str, ...]:
+    """Return the settled rids of the video section."""
+    return leg.sections[1].rids
+
+
 class TestOffers:
     @pytest.mark.parametrize(("text", "ids"), [(CHROMIUM, (10, 11)), (FIREFOX, (9, 10))])
     def test_each_browsers_layers_are_taken(self, text: str, ids: tuple[int, int]) -> None:
@@ -135,6 +140,9 @@ class TestOffers:
     def test_without_the_list_or_an_extension_there_is_no_simulcast(self, old: str, new: str) -> None:
         assert rids_of(changed(CHROMIUM, (old, new))) == ()
 
+    def test_without_a_mid_there_is_no_simulcast(self) -> None:
+        assert rids_of(without(FIREFOX, "a=(mid|group):.*")) == ()
+
     def test_ids_above_14_need_mixed_extensions(self) -> None:
         text = changed(CHROMIUM, (f"a=extmap:10 {RID}", f"a=extmap:20 {RID}"))
         assert rids_of(text) == ("q", "h", "f")
@@ -220,29 +228,29 @@ class TestChanges:
         for lines, rids in (("send f;q", ("f", "q")), ("send q", ()), ("send h;q;f", ("h", "q", "f"))):
             leg.receive_offer(changed(CHROMIUM, ("send q;h;f", lines)), agreed_by(CHROMIUM))
             leg.create_answer([])
-            assert leg.sections[1].rids == rids
+            assert layers(leg) == rids
 
     def test_layers_stay_during_a_hold_without_a_word_about_them(self) -> None:
         leg, _ = settled(CHROMIUM)
         leg.receive_offer(held(CHROMIUM), agreed_by(CHROMIUM))
         answer = leg.create_answer([BOB])
         assert not leg.sections[1].receiving
-        assert leg.sections[1].rids == ("q", "h", "f")
+        assert layers(leg) == ("q", "h", "f")
         assert "a=simulcast:recv q;h;f\r\n" in answer
         # An answer during the hold does not mention layers either.
         offer = offered(leg, BOB, CAROL, agreed=agreed_by(CHROMIUM))
         assert "a=simulcast:recv q;h;f\r\n" in offer
         silent = without(with_layers_sent(offer), "a=(rid|simulcast):.*")
         leg.receive_answer(changed(silent, ("a=sendrecv", "a=recvonly")))
-        assert leg.sections[1].rids == ("q", "h", "f")
+        assert layers(leg) == ("q", "h", "f")
         # Without the hold, the silence means that there are no layers.
         leg.receive_offer(without(CHROMIUM, "a=(rid|simulcast):.*") + added(offer), agreed_by(CHROMIUM))
         leg.create_answer([BOB])
-        assert leg.sections[1].rids == ()
+        assert layers(leg) == ()
 
     def test_a_hold_begins_without_layers_if_there_were_none(self) -> None:
         leg, answer = settled(held(CHROMIUM))
-        assert leg.sections[1].rids == ()
+        assert layers(leg) == ()
         assert "rid" not in answer
 
     def test_a_rejected_section_has_no_layers_when_it_is_used_again(self) -> None:
@@ -250,7 +258,7 @@ class TestChanges:
         stopped = re.sub(r"m=video \d+", "m=video 0", changed(CHROMIUM, ("BUNDLE 0 1", "BUNDLE 0")))
         leg.receive_offer(stopped, agreed_by(CHROMIUM))
         leg.create_answer([])
-        assert leg.sections[1].rids == ()
+        assert layers(leg) == ()
         assert "rid" not in section_text(offered(leg, BOB, agreed=agreed_by(CHROMIUM)), 1)
 
     def test_a_rollback_or_a_revoked_answer_brings_the_layers_back(self) -> None:
@@ -258,12 +266,12 @@ class TestChanges:
         plain = without(CHROMIUM, "a=(rid|simulcast):.*")
         leg.receive_offer(plain, agreed_by(CHROMIUM))
         leg.rollback()
-        assert leg.sections[1].rids == ("q", "h", "f")
+        assert layers(leg) == ("q", "h", "f")
         leg.receive_offer(plain, agreed_by(CHROMIUM))
         leg.create_answer([])
-        assert leg.sections[1].rids == ()
+        assert layers(leg) == ()
         leg.revoke()
-        assert leg.sections[1].rids == ("q", "h", "f")
+        assert layers(leg) == ("q", "h", "f")
         assert "a=simulcast:recv q;h;f" in offered(leg, BOB, agreed=agreed_by(CHROMIUM))
 
     def test_an_adopted_participant_is_asked_for_its_layers(self) -> None:
@@ -272,7 +280,7 @@ class TestChanges:
         offer = offered(leg, BOB, agreed=agreed_by(CHROMIUM))
         assert "a=simulcast:recv q;h;f\r\n" in offer
         leg.receive_answer(with_layers_sent(offer))
-        assert leg.sections[1].rids == ("q", "h", "f")
+        assert layers(leg) == ("q", "h", "f")
 
 
 def added(offer: str) -> str:
