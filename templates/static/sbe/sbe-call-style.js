@@ -163,6 +163,19 @@ svg {
   gap: 8px;
   min-block-size: 0;
 }
+/* One picture is at most 16:9, so that a wide element does not cut off the head. */
+.grid[data-count="1"] {
+  container-type: size;
+}
+.grid[data-count="1"] > .tile {
+  inline-size: 100%;
+  max-inline-size: calc(100cqb * 16 / 9);
+  justify-self: center;
+}
+/* The own tile lies in this corner. */
+.grid[data-count="1"] .caption {
+  max-inline-size: calc(100% - 128px);
+}
 .grid[data-count="2"], .grid[data-count="4"] {
   grid-template-columns: repeat(2, minmax(0, 1fr));
 }
@@ -246,6 +259,10 @@ svg {
 .tile[data-veiled]:not([data-picture]) .avatar {
   z-index: 1;
 }
+/* A picture without frames is transparent. */
+.tile[data-veiled][data-picture] .avatar {
+  visibility: hidden;
+}
 .veil {
   position: absolute;
   inset: 0;
@@ -256,6 +273,7 @@ svg {
   color: #fff;
   font-weight: 600;
   text-align: center;
+  text-wrap: balance;
 }
 .tile:not([data-picture]) .veil {
   padding-block-start: 72px;
@@ -344,12 +362,42 @@ svg {
 .error {
   background: color-mix(in srgb, var(--sbe-danger, var(--_danger)) 12%, var(--sbe-surface, var(--_surface)));
 }
+/* In a wide element, the people are beside a screen. */
+@container (inline-size >= 520px) {
+  .grid[data-screen] {
+    grid-template: repeat(2, minmax(0, 1fr)) / minmax(0, 1fr) clamp(120px, 20cqi, 220px);
+    grid-auto-rows: minmax(0, 1fr);
+  }
+  .grid[data-screen][data-count="3"] {
+    grid-template-rows: repeat(3, minmax(0, 1fr));
+  }
+  .grid[data-screen][data-count="4"] {
+    grid-template: repeat(4, minmax(0, 1fr)) / minmax(0, 1fr) clamp(120px, 20cqi, 220px);
+  }
+  .grid[data-screen][data-count="many"] {
+    grid-template: repeat(4, minmax(0, 1fr)) / minmax(0, 1fr) repeat(2, clamp(96px, 14cqi, 180px));
+  }
+  .grid > .screen {
+    grid-column: auto;
+  }
+  .grid > .screen:first-child {
+    grid-area: 1 / 1 / -1 / 2;
+  }
+}
 @container (inline-size < 520px) {
   .grid:not([data-screen])[data-count="3"], .grid:not([data-screen])[data-count="many"] {
     grid-template-columns: repeat(2, minmax(0, 1fr));
   }
   .grid:not([data-screen])[data-count="3"] > :first-child {
     grid-column: 1 / -1;
+  }
+  .grid:not([data-count="1"]) .avatar {
+    inline-size: 48px;
+    block-size: 48px;
+    font-size: 18px;
+  }
+  .grid:not([data-count="1"]) .tile:not([data-picture]) .veil {
+    padding-block-start: 48px;
   }
   .toolbar {
     gap: 8px;
