@@ -25,7 +25,7 @@ for (const [count, width, height, columns] of [
 
 for (const [count, width, height, tileWidth, tileHeight] of [
   [2, 1400, 630, 220, 165],
-  [4, 1400, 630, 220, 151],
+  [4, 1400, 630, 220, 149],
   [9, 1400, 630, 220, 96],
   [3, 640, 630, 132, 99],
 ]) {
