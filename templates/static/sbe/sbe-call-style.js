@@ -153,6 +153,7 @@ svg {
   gap: 8px;
   min-block-size: 0;
   padding: 8px;
+  container-type: size;
   background: var(--sbe-stage, #0c1110);
   color: #e8eeec;
 }
@@ -164,15 +165,12 @@ svg {
   min-block-size: 0;
 }
 /* One picture is at most 16:9, so that a wide element does not cut off the head. */
-.grid[data-count="1"] {
-  container-type: size;
-}
 .grid[data-count="1"] > .tile {
   inline-size: 100%;
   max-inline-size: calc(100cqb * 16 / 9);
   justify-self: center;
 }
-/* The own tile lies in this corner. */
+/* The own tile lies in a corner of the picture. */
 .grid[data-count="1"] .caption {
   max-inline-size: calc(100% - 128px);
 }
@@ -275,8 +273,11 @@ svg {
   text-align: center;
   text-wrap: balance;
 }
+/* The text is below the avatar, which ends in the middle. */
 .tile:not([data-picture]) .veil {
-  padding-block-start: 72px;
+  inset-block-start: 50%;
+  place-items: start center;
+  padding-block: 10px 0;
   background: none;
 }
 .own video {
@@ -285,7 +286,7 @@ svg {
 .pip {
   position: absolute;
   inset-block-end: 18px;
-  inset-inline-end: 18px;
+  inset-inline-end: calc(18px + max(0px, (100cqi - 100cqb * 16 / 9) / 2));
   inline-size: clamp(96px, 22cqi, 200px);
   aspect-ratio: 4 / 3;
   box-shadow: 0 0 0 2px rgb(255 255 255 / 14%), 0 6px 22px rgb(0 0 0 / 45%);
@@ -396,15 +397,12 @@ svg {
     block-size: 48px;
     font-size: 18px;
   }
-  .grid:not([data-count="1"]) .tile:not([data-picture]) .veil {
-    padding-block-start: 48px;
-  }
   .toolbar {
     gap: 8px;
   }
   .pip {
     inset-block-end: 14px;
-    inset-inline-end: 14px;
+    inset-inline-end: calc(14px + max(0px, (100cqi - 100cqb * 16 / 9) / 2));
     inline-size: 96px;
   }
 }

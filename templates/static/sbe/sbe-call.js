@@ -593,7 +593,7 @@ function tilesOf(participant, onHold) {
     picture: state === "accepted" ? camera : null,
     sound: audio,
     isScreen: false,
-    speaking,
+    speaking: speaking && veil === "",
     muted: muted.audio,
     veil,
   };
