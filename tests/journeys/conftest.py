@@ -14,6 +14,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from tests.support.journeys.pages import FAKE_DEVICES, LONG_DEADLINES, NO_QUESTIONS, VIEWPORT, prepare, start_chromium
 from tests.support.journeys.people import Launch, Person, Visit
+from tests.support.namespace import SERVER_SETTINGS
 from tests.support.services import Backends, Server
 
 _GRANTED = ("camera", "microphone")
@@ -50,7 +51,8 @@ async def launch(playwright: Playwright) -> AsyncIterator[Launch]:
 @pytest.fixture(scope="session")
 def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run one server for all journeys. Each test ends its sessions."""
-    with Server(backends.sqlite(), tmp_path_factory.mktemp("server"), LONG_DEADLINES) as running:
+    settings = {**LONG_DEADLINES, **SERVER_SETTINGS}
+    with Server(backends.sqlite(), tmp_path_factory.mktemp("server"), settings) as running:
         yield running
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,28 +10,17 @@ import pytest
 import pytest_asyncio
 
 from tests.support.endpoints import Endpoints
-from tests.support.journeys.firefox import Firefox, firefox
+from tests.support.journeys.firefox import SMALL_DEVICES, Firefox, firefox
 from tests.support.journeys.focus_people import come, look_around
-from tests.support.journeys.pages import LONG_DEADLINES
 from tests.support.journeys.people import PATIENCE_SECONDS, Person, Visit
 from tests.support.journeys.robot import HEIGHT, WIDTH, Robot, robot
-from tests.support.namespace import ADDRESS, in_a_network_of_its_own
-from tests.support.services import Backends, Server
+from tests.support.namespace import in_a_network_of_its_own
+from tests.support.services import Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 # A track counts as received if its counter grows by this much: sound energy (silence adds none), or video frames.
 _SOME = {"audio": 1e-4, "video": 5, "screen": 5}
-# A small camera, and a screen that needs no selection. Firefox runs this script in its first, empty page as well, which
-# has no media devices.
-_DEVICES = """(() => {
-  const {mediaDevices} = navigator;
-  if (!mediaDevices) return;
-  const open = mediaDevices.getUserMedia.bind(mediaDevices);
-  const small = {width: 320, height: 240, frameRate: 10};
-  mediaDevices.getUserMedia = ({audio, video}) => open({audio, video: video && {...video, ...small}});
-  mediaDevices.getDisplayMedia = () => open({video: small});
-})()"""
 # The media that a page has decoded from each user: sound energy, number of video frames, and the picture's width and
 # height.
 _RECEIVED = """async () => {
@@ -83,21 +72,12 @@ class Meeting:
         return self.chris.page.evaluate if who == "chris" else self.fiona.evaluate
 
 
-@pytest.fixture(scope="module")
-def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run a server whose media address is outside the loopback interface."""
-    with Server(
-        backends.sqlite(), tmp_path_factory.mktemp("server"), {**LONG_DEADLINES, "MEDIA_BIND": ADDRESS}
-    ) as running:
-        yield running
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def meeting(visit: Visit, server: Server) -> AsyncIterator[Meeting]:
     """Connect the three users in one conference."""
     async with firefox() as fiona, Endpoints() as endpoints, robot(await endpoints.register(server, "rob")) as rob:
         chris = await come(visit, "chris")
-        await fiona.prepare(_DEVICES)
+        await fiona.prepare(SMALL_DEVICES)
         await fiona.open(f"{server.base_url}/?user=fiona&device=laptop")
         await look_around(chris)
         for each in ("fiona", "rob"):

@@ -1,53 +1,20 @@
 """What the page says about the other side when nothing arrives any more, and that it never says so in a quiet call."""
 
-import os
-import signal
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
 from tests.support.journeys.focus_people import sees, tile
 from tests.support.journeys.pages import FAKE_DEVICES, NO_QUESTIONS
 from tests.support.journeys.people import Launch, Person, Visit, call
+from tests.support.journeys.silence import DELAY, WATCH, kill_pages
 from tests.support.services import Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
-# Notes when the page first says that nothing arrives, and how late the page's own timers were until then.
-_WATCH = """() => {
-  const stage = document.querySelector("#stage");
-  const says = () => stage.dataset.trouble === "silent" || document.querySelector(".tile[data-state=silent]") !== null;
-  const watched = window.watched = {said: null, late: 0};
-  let last = performance.now();
-  setInterval(() => {
-    const now = performance.now();
-    if (watched.said === null) watched.late = Math.max(watched.late, now - last - 100);
-    last = now;
-  }, 100);
-  const attributeFilter = ["data-trouble", "data-state"];
-  new MutationObserver(() => {
-    if (says()) watched.said ??= performance.now();
-  }).observe(stage, {subtree: true, childList: true, attributes: true, attributeFilter});
-}"""
-# How long after the last packet the page said so, and how late its timers were, in ms.
-_DELAY = """async () => {
-  const {said, late} = window.watched;
-  const reports = [...(await window.sbe.pc.getStats()).values()].filter(({type}) => type === "inbound-rtp");
-  const last = Math.max(...reports.map(({lastPacketReceivedTimestamp}) => lastPacketReceivedTimestamp ?? 0));
-  return [performance.timeOrigin + said - last, late];
-}"""
 # Longer than it takes to notice that nothing arrives.
 _NOTICED_MS = 2_500
-
-
-async def _kill(browser: Browser) -> None:
-    """Kill the processes of a browser's pages, so that none of them can say goodbye."""
-    session = await browser.new_browser_cdp_session()
-    processes = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]
-    for process in processes:
-        if process["type"] == "renderer":
-            os.kill(process["id"], signal.SIGKILL)
 
 
 async def _says_nothing(*people: Person) -> None:
@@ -84,12 +51,12 @@ async def test_a_killed_page_is_noticed_within_two_seconds_and_a_quiet_one_never
     bob = await visit(f"bob-{name}", direct=direct, browser=doomed)
     await call(alice, bob)
     for person in (alice, bob):
-        await person.page.evaluate(_WATCH)
+        await person.page.evaluate(WATCH)
     await _are_quiet(alice, bob)
     await (alice.sees_video() if direct else sees(alice, bob))
     await expect(alice.page.locator("#quality-bars")).to_have_attribute("data-level", "3")
     assert await alice.page.evaluate("window.watched.said") is None
-    await _kill(doomed)
+    await kill_pages(doomed)
     where: Any = alice.part("trouble") if direct else tile(alice, bob)
     await expect(where).to_contain_text("Reconnecting…", use_inner_text=True)
     await expect(alice.page.locator("#quality-bars")).to_have_attribute("data-level", "0")
@@ -97,7 +64,7 @@ async def test_a_killed_page_is_noticed_within_two_seconds_and_a_quiet_one_never
     picture = alice.part("remote-video") if direct else tile(alice, bob).locator("video")
     await expect(picture).to_be_visible()
     assert await alice.page.evaluate("window.sbe.client.currentCall.others[0].receiving") == "silent"
-    delay, late = await alice.page.evaluate(_DELAY)
+    delay, late = await alice.page.evaluate(DELAY)
     assert delay < 2_000 + late
 
 

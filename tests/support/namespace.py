@@ -22,6 +22,8 @@ from tests.support.services import ROOT
 ADDRESS = "10.213.0.1"
 _NOBODY = "10.213.0.2"
 _INSIDE = "INSIDE_A_NAMESPACE"
+# What a server needs there besides: a media address outside the loopback interface.
+SERVER_SETTINGS = {"MEDIA_BIND": ADDRESS} if _INSIDE in os.environ else {}
 _PREPARE = f"""
 ip link set lo up
 ip link add v0 type veth peer name v1

@@ -16,8 +16,8 @@
  * @typedef {object} Reading
  * @property {number} at milliseconds of any clock that never runs backwards
  * @property {Map<string, TrackReading>} tracks by mid
- * @property {number | null} path the packets that came over the path, of any kind; null if they prove nothing about the
- *   participant, because the path ends at a focus
+ * @property {number | null} path a number that grows with each packet that comes over the path, of any kind; null if the
+ *   packets prove nothing about the participant, because the path ends at a focus
  *
  * @typedef {object} Known one track of one participant, as last read
  * @property {number} packets
@@ -49,7 +49,7 @@ export class ReceptionJudge {
   #readAt = null;
   /** @type {Map<string, Known>} */
   #known = new Map();
-  /** @type {{packets: number, aliveAt: number} | null} */
+  /** @type {{count: number, aliveAt: number} | null} */
   #path = null;
 
   /**
@@ -77,10 +77,10 @@ export class ReceptionJudge {
     return judged;
   }
 
-  /** @param {number | null} packets */
-  #followPath(packets) {
-    if (packets === null) this.#path = null;
-    else if (this.#path === null || packets > this.#path.packets) this.#path = { packets, aliveAt: this.#clock };
+  /** @param {number | null} count */
+  #followPath(count) {
+    if (count === null) this.#path = null;
+    else if (this.#path === null || count > this.#path.count) this.#path = { count, aliveAt: this.#clock };
   }
 
   /**

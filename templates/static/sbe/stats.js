@@ -77,7 +77,8 @@ export async function readArrivals(pc, { endsAtParticipant }) {
   let path = 0;
   (await pc.getStats()).forEach((report) => {
     if (report.type === "candidate-pair")
-      path += (report.packetsReceived ?? 0) + (report.requestsReceived ?? 0) + (report.responsesReceived ?? 0);
+      // Firefox counts neither packets nor requests. Its bytes include those of the connectivity checks.
+      path += (report.bytesReceived ?? 0) + (report.requestsReceived ?? 0) + (report.responsesReceived ?? 0);
     if (report.type !== "inbound-rtp" || report.mid === undefined) return;
     const { packets, lost, ageMs } = tracks.get(report.mid) ?? { packets: 0, lost: 0, ageMs: null };
     const { packetsReceived = 0, packetsLost = 0, lastPacketReceivedTimestamp: last, timestamp } = report;

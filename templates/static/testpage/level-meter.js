@@ -42,7 +42,10 @@ export class LevelMeter {
       this.#show(levelOf(samples));
     }, EVERY_MS);
     this.#context = context;
-    this.#element.hidden = false;
+    // Without an output device, Firefox does not start the context. The bars would claim that the microphone is silent.
+    context.onstatechange = () => {
+      if (this.#context === context) this.#element.hidden = context.state !== "running";
+    };
   }
 
   #stop() {

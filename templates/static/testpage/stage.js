@@ -3,7 +3,7 @@ import { linkTo } from "./invite-dialog.js";
 import { shortName } from "./join-link.js";
 import { canGoOn } from "./leave-dialog.js";
 import { preferences } from "./preferences.js";
-import { Tiles } from "./tiles.js";
+import { Tiles, isSpeaking } from "./tiles.js";
 import {
   bitrateWords,
   durationWords,
@@ -151,7 +151,7 @@ export class Stage {
     byId("self-mic-off").toggleAttribute("hidden", !silent);
     setText(byId("self-label"), media.paused ? "On hold" : "You");
     byId("self").dataset.paused = String(media.paused);
-    byId("self").dataset.speaking = String(!silent && call.me !== null && call.me.id === call.speaker);
+    byId("self").dataset.speaking = String(isSpeaking(call, media));
     setText(byId("self-state"), silent ? ", microphone off" : "");
   }
 

@@ -408,6 +408,17 @@ function screen({ id, username, screen: track, muted }) {
   };
 }
 
+/**
+ * Whether this side is the active speaker. While its devices are paused or muted, the last report may be old.
+ *
+ * @param {Call} call
+ * @param {SbeClient["media"]} media
+ */
+export function isSpeaking(call, media) {
+  const heard = !media.paused && !media.muted && media.microphone !== null;
+  return heard && call.me !== null && call.me.id === call.speaker;
+}
+
 /** @param {Call} call @param {SbeClient} client @returns {Face} */
 function self(call, { media, session }) {
   return {
@@ -424,7 +435,7 @@ function self(call, { media, session }) {
     signal: null,
     silent: media.muted || media.microphone === null,
     weak: false,
-    speaking: call.me !== null && call.me.id === call.speaker,
+    speaking: isSpeaking(call, media),
     words: "",
     host: call.others.length > 1 && call.me?.role === "host",
     hand: Boolean(call.me?.handRaisedAt),

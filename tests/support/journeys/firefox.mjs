@@ -27,19 +27,32 @@ const browser = await launch({
   headless: true,
   extraPrefsFirefox: PREFERENCES,
 });
-const page = await browser.newPage();
 const complaints = [];
-page.on("pageerror", ({ message }) => complaints.push(message));
-page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+const scripts = [];
+let page = await openTab();
+
+async function openTab() {
+  const tab = await browser.newPage();
+  tab.on("pageerror", ({ message }) => complaints.push(message));
+  tab.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  for (const code of scripts) await tab.evaluateOnNewDocument(code);
+  return tab;
+}
 
 const commands = {
-  prepare: ({ code }) => page.evaluateOnNewDocument(code).then(() => null),
-  open: async ({ url }) => {
-    complaints.length = 0;
-    await page.goto(url);
+  prepare: ({ code }) => {
+    scripts.push(code);
+    return page.evaluateOnNewDocument(code).then(() => null);
   },
+  open: ({ url }) => page.goto(url).then(() => null),
+  tab: async () => {
+    page = await openTab();
+  },
+  close: () => page.close(),
+  pid: () => browser.process().pid,
   reload: () => page.reload().then(() => null),
   press: ({ testid }) => page.locator(`[data-testid="${testid}"]`).setTimeout(20_000).click(),
+  type: ({ text }) => page.keyboard.type(text),
   evaluate: ({ code, argument }) => page.evaluate(`(${code})(${JSON.stringify(argument)})`),
   complaints: () => complaints,
 };

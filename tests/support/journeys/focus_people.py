@@ -46,14 +46,15 @@ async def decoded(person: Person, of: str, label: str = "camera") -> int | None:
     return frames
 
 
-async def sees(person: Person, other: Person, *, screen: bool = False) -> None:
+async def sees(person: Person, other: Person | str, *, screen: bool = False) -> None:
     """Wait until a user's picture moves in its tile and is not black."""
-    name = f"{other.username}-screen" if screen else other.username
+    username = other if isinstance(other, str) else other.username
+    name = f"{username}-screen" if screen else username
     label = "screen" if screen else "camera"
     deadline = time.monotonic() + PATIENCE_SECONDS
     first: int | None = None
     while True:
-        frames = await decoded(person, other.username, label)
+        frames = await decoded(person, username, label)
         first = frames if first is None else first
         # Reading a picture takes the browser a long time.
         moves = frames is not None and first is not None and frames >= first + 3
