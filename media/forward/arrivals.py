@@ -4,24 +4,11 @@ A sender numbers all packets of a transport in one sequence. It estimates the ba
 receiver got them (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from media.forward import rtp
 from media.forward.memory import ARRIVALS, LATE, TICKS_A_SECOND, Shared, ffi
-
-
-class Arrived(NamedTuple):
-    """Packets with successive numbers, and when each arrived."""
-
-    # The first number, counted on beyond 16 bits.
-    first: int
-    # In ticks of the node's clock; -1 for a packet that has not arrived.
-    at: list[int]
-
-    def after(self, count: int) -> "Arrived | None":
-        """Return the packets after the first `count`, if one of them has arrived."""
-        rest = self.at[count:]
-        return Arrived(self.first + count, rest) if any(at >= 0 for at in rest) else None
+from media.forward.rtcp import Arrived
 
 
 class Arrivals:

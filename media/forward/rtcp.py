@@ -22,8 +22,6 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from media.forward.arrivals import Arrived
-
 FIR = 4  # RFC 5104 section 4.3.1
 # draft-holmer-rmcat-transport-wide-cc-extensions-01 section 3.1.
 _TRANSPORT_FEEDBACK = 15
@@ -83,6 +81,20 @@ def read_bandwidth(fci: bytes) -> int | None:
     except (ValueError, struct.error):
         # struct.error: the REMB announces more sources than it names.
         return None
+
+
+class Arrived(NamedTuple):
+    """Packets with successive numbers, and when each arrived."""
+
+    # The first number, counted on beyond 16 bits.
+    first: int
+    # In ticks of the node's clock; -1 for a packet that has not arrived.
+    at: list[int]
+
+    def after(self, count: int) -> "Arrived | None":
+        """Return the packets after the first `count`, if one of them has arrived."""
+        rest = self.at[count:]
+        return Arrived(self.first + count, rest) if any(at >= 0 for at in rest) else None
 
 
 def transport_feedback(ssrc: int, source: int, arrived: Arrived, count: int) -> tuple[bytes, int]:

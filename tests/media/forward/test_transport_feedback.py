@@ -5,7 +5,7 @@ import random
 import pytest
 
 from media.forward import rtcp
-from media.forward.arrivals import Arrivals, Arrived
+from media.forward.arrivals import Arrivals
 from media.forward.departures import Departures
 from media.forward.memory import ARRIVALS, DEPARTURES, LATE, TICKS_A_SECOND
 from media.forward.repair import OVERHEAD
@@ -62,7 +62,7 @@ class TestArrivals:
     def test_a_repetition_changes_nothing(self) -> None:
         arrivals = _heard(10)
         arrivals.hear(_numbered(10), 1 << _ID, 2.0)
-        assert arrivals.take() == Arrived(0x10000 + 10, [TICKS_A_SECOND])
+        assert arrivals.take() == rtcp.Arrived(0x10000 + 10, [TICKS_A_SECOND])
 
     def test_what_lies_before_a_long_jump_is_forgotten(self) -> None:
         arrivals = _heard(10, 10 + 2 * ARRIVALS)
@@ -87,7 +87,7 @@ def _read(packets: list[bytes]) -> list[int | None]:
     return times
 
 
-def _written(arrived: Arrived | None) -> list[bytes]:
+def _written(arrived: rtcp.Arrived | None) -> list[bytes]:
     packets: list[bytes] = []
     while arrived is not None:
         packet, count = rtcp.transport_feedback(1, 2, arrived, len(packets))
@@ -108,13 +108,13 @@ class TestFeedback:
             at = max(0, at + chance.choice([0, 1, 3, 40, 255, 256, -2, chance.randrange(70_000)]))
             times.append(-1 if chance.random() < loss else at)
         times[-1] = at
-        read = _read(_written(Arrived(70_000, times)))
+        read = _read(_written(rtcp.Arrived(70_000, times)))
         expected = [None if at < 0 else at for at in times]
         assert read[: len(expected)] == expected
 
     def test_the_form_is_that_of_the_draft(self) -> None:
         """A run of three packets 1 ms apart, then a loss, then a packet a second later."""
-        packet, count = rtcp.transport_feedback(1, 2, Arrived(5, [512, 516, 520, -1, 4520]), 7)
+        packet, count = rtcp.transport_feedback(1, 2, rtcp.Arrived(5, [512, 516, 520, -1, 4520]), 7)
         assert count == 5
         assert packet[:20] == bytes.fromhex("afcd0006 00000001 00000002 0005 0005 000002 07".replace(" ", ""))
         # One vector of two-bit symbols: small, small, small, missing, large.
@@ -137,7 +137,7 @@ class TestFeedback:
             rtcp.read_transport_feedback(bytes(12) + content)
 
     def test_it_is_taken_out_of_a_compound_packet(self) -> None:
-        feedback, _ = rtcp.transport_feedback(1, 2, Arrived(5, [512]), 0)
+        feedback, _ = rtcp.transport_feedback(1, 2, rtcp.Arrived(5, [512]), 0)
         loss = rtcp.picture_loss(1, 2)
         assert rtcp.split(loss + feedback + loss) == (loss + loss, [feedback])
         assert rtcp.split(b"\x80") == (b"\x80", [])

@@ -18,7 +18,6 @@ from aiortc.rtp import (
 )
 
 from media.forward import rtcp
-from media.forward.arrivals import Arrived
 from tests.support.depth import examples
 from tests.support.media.attacks import LYING_REMB
 from tests.support.media.dtls_pair import mutate
@@ -66,7 +65,7 @@ def _feedback_about(own: int, others: int, sequence: int) -> list[bytes]:
         bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=own, media_ssrc=others)),
         bytes(RtcpPsfbPacket(fmt=rtcp.FIR, ssrc=own, media_ssrc=0, fci=refresh)),
         rtcp.bandwidth(own, 500_000, [others]),
-        rtcp.transport_feedback(own, others, Arrived(0, [1000, 1004, -1, 1003, 3000]), 0)[0],
+        rtcp.transport_feedback(own, others, rtcp.Arrived(0, [1000, 1004, -1, 1003, 3000]), 0)[0],
         bytes(RtcpByePacket(sources=[own])),
     ]
 
