@@ -81,10 +81,8 @@ async def test_sender_reports_keep_the_pictures_in_time(world: World) -> None:
         alice.send_rtcp(
             rtcp.sender_report(layer.ssrc, ntp_time=1 << 40, timestamp=layer.timestamp, packets=1, octets=1, cname="a")
         )
-    track = world.track("alice", "video")
-    ladder = world.node.conferences["room"].routing.ladders["alice", "video"]
-    await true(lambda: all(each.sender_clock() for each in ladder.layers))
-    assert track is ladder.layers[0]
+    streams = world.leg("alice").sources.streams
+    await true(lambda: all(streams[layer.ssrc].stream.sender_clock for layer in (low, high)))
     _give(world, "bob", 1)
     alice.send([*low.frame(milliseconds=40), *high.frame(key=True, milliseconds=100)])
     earlier, later = await _got(bob, 2)
