@@ -9,6 +9,7 @@ corrects the omissions of an earlier one. The parts of a conference have modules
 - `routing`: connects tracks with legs, and passes on key frame requests and sender reports.
 - `chat`: data channels.
 - `pacing`: how fast senders may send video.
+- `layers`: which layer of each video each leg gets.
 - `speakers`: the active speaker.
 - `liveness`: which connections are poor, silent or lost.
 """
@@ -20,6 +21,7 @@ from functools import partial
 
 from media.focus.chat import Chat
 from media.focus.connections import Connections
+from media.focus.layers import LayerChoice
 from media.focus.leg import Leg
 from media.focus.liveness import Liveness
 from media.focus.media_plan import MediaPlan
@@ -34,6 +36,8 @@ from media.messages import AnswerTask, Cause, ConferenceView, OfferTask, Result,
 
 # How often receiver reports are sent and video is paced.
 REPORT_SECONDS = 1.0
+# How often the layers of the receivers are chosen.
+CHOICE_SECONDS = 0.3
 
 
 class Conference:
@@ -57,7 +61,8 @@ class Conference:
         self._liveness = Liveness(id_, services.reports, self.connections.drop)
         self._speakers = Speakers(partial(services.reports.speaker_changed, id_))
         self._pacer = Pacer()
-        self._reported_at = 0.0
+        self._layers = LayerChoice(self.routing, services.spawn, services.now)
+        self._reported_at = self._chosen_at = 0.0
         self._turn = asyncio.Lock()
 
     def legs(self) -> list[Leg]:
@@ -134,6 +139,9 @@ class Conference:
                 self._liveness.watch(participant, now)
                 yield
         self._speakers.listen(self.tracks.values(), now)
+        if now - self._chosen_at >= CHOICE_SECONDS:
+            self._chosen_at = now
+            self._layers.choose(self.legs(), now)
         if now - self._reported_at >= REPORT_SECONDS:
             self.pace(now - self._reported_at)
             self._reported_at = now
@@ -149,7 +157,9 @@ class Conference:
 
         :param seconds: the time since this was last called.
         """
-        for leg, track in self._pacer.pace(self.legs(), self.routing.every_track(), seconds):
+        rates = {track: track.rate(seconds) for track in self.routing.every_track()}
+        self._layers.measured(rates)
+        for leg, track in self._pacer.pace(self.legs(), rates, seconds):
             self.routing.connect(leg, track)
 
     def is_deserted(self, now: float) -> bool:

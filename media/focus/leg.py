@@ -34,7 +34,7 @@ from media.forward.arrivals import Arrivals
 from media.forward.datagrams import address_of
 from media.forward.departures import Departures
 from media.forward.memory import ffi
-from media.forward.repair import RoundTrip
+from media.forward.repair import OVERHEAD, RoundTrip
 from media.forward.streams import Stream
 from media.forward.tracks import Sink, Track
 from media.sdp.media_section import Section
@@ -287,6 +287,14 @@ class Leg:
         if sink is not None:
             for packet in self.retransmitter.answer(sink, nack.lost, now):
                 self._port.send_rtp(self, packet)
+
+    def pad(self, probe: int, now: float) -> int:
+        """Send a packet of padding as part of a probe. Return its bytes with those of the headers; 0 if none was sent."""
+        packet = self.retransmitter.pad(self.sinks.values(), probe, now) if self.is_connected else None
+        if packet is None:
+            return 0
+        self._port.send_rtp(self, packet)
+        return len(packet) + OVERHEAD
 
     def _take_receiver_reports(self, packet: RtcpRrPacket | RtcpSrPacket, now: float) -> None:
         """Record what the participant reports about the tracks that it gets."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from media.forward import rtp
+from media.forward.departures import Departures
 from media.forward.history import Kept
 from media.forward.pictures import shifted
 from media.forward.repair import Retransmissions, RoundTrip
@@ -12,6 +13,9 @@ from media.forward.tracks import Sink, Track
 MEASURE_SECONDS = 1.0
 # A packet is not sent again if its successor came this long ago, because then it is too late for a picture.
 OLDEST_SECONDS = 1.5
+# The bytes of padding in a packet of a probe: the most that its last byte can state. And the bytes of that packet.
+_PADDING = 255
+_PADDING_SIZE = rtp.HEADER_SIZE + 8 + _PADDING
 
 
 class Retransmitter:
@@ -45,6 +49,14 @@ class Retransmitter:
                 self._octets += len(packet)
                 yield packet
 
+    def pad(self, sinks: Iterable[Sink], probe: int, now: float) -> bytes | None:
+        """Return a packet of padding, as part of a probe. Return None if no sink has a stream for it."""
+        for sink in sinks:
+            type_ = next(iter(sink.retransmits.values()), None)
+            if sink.departures is not None and type_ is not None and sink.attached_at <= sink.track.last_sequence:
+                return _padding(sink, sink.departures, type_, probe, now)
+        return None
+
     def rate(self, seconds: float) -> float:
         """Return the rate of retransmissions in bits per second since the last call.
 
@@ -67,6 +79,16 @@ class Retransmitter:
         octets = sum(each - before.get(ssrc, (0, each))[1] for ssrc, (_, each) in self._forwarded.items())
         self._budget.forwarded(octets + rtp.HEADER_SIZE * packets, packets, now - self._measured_at)
         self._measured_at = now
+
+
+def _padding(sink: Sink, departures: Departures, payload_type: int, probe: int, now: float) -> bytes:
+    """Return a packet of padding in the stream of a sink's retransmissions (RFC 4588 section 4 allows it)."""
+    number = departures.note(_PADDING_SIZE, now, probe)
+    timestamp = sink.track.last_timestamp + sink.shift.timestamp & 0xFFFFFFFF
+    header = rtp.HEADER.pack(0xB0, payload_type, sink.rtx_sequence, timestamp, sink.track.rtx_ssrc)
+    sink.rtx_sequence = sink.rtx_sequence + 1 & 0xFFFF
+    extension = bytes([0xBE, 0xDE, 0, 1, sink.number_ids.receiver << 4 | 1]) + number.to_bytes(2, "big") + b"\0"
+    return header + extension + bytes(_PADDING - 1) + bytes([_PADDING])
 
 
 def _is_too_old(track: Track, kept: Kept, now: float) -> bool:

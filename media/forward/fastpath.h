@@ -67,6 +67,7 @@ struct history {
 struct departure {
     double at;                /* in seconds */
     int32_t size;             /* in bytes, before encryption; 0 once the leg has acknowledged the packet */
+    int32_t probe;            /* the probe to which the packet belongs; 0 for an ordinary packet */
 };
 
 struct departures {
@@ -102,6 +103,7 @@ struct route {
 struct track {
     uint32_t ssrc;            /* as receivers see it */
     bool resumes;             /* whether the next packet comes after a pause; always true while the track is closed */
+    bool is_open;             /* whether packets are forwarded */
     bool is_awaited;          /* whether receivers wait for the track's next key frame, which Python must see */
     uint8_t level_id;         /* ID of the header extension with the audio level (RFC 6464); 0 without one */
     int64_t last_sequence;    /* the newest packet, counted on beyond 16 bits; negative before the first one */

@@ -280,8 +280,6 @@ class Track:
     sinks: dict[str, Sink] = field(default_factory=dict)
     # The routes, by the source's payload type.
     routes: dict[int, Route] = field(default_factory=dict)
-    # Whether packets are forwarded.
-    is_open: bool = True
     # The newest packets. Only video has a history: for audio, a retransmission would come too late.
     history: History | None = None
     # The last pause of each leg that has paused, by the leg's ID.
@@ -303,6 +301,8 @@ class Track:
     last_at = Shared[float]()
     # The ID of the header extension with the audio level (RFC 6464); 0 without one.
     level_id = Shared[int]()
+    # Whether packets are forwarded.
+    is_open = Shared[bool]()
     # Whether receivers wait for the next key frame.
     is_awaited = Shared[bool]()
     # How loud the track was recently. The speaker is chosen by this value, which falls with every tick.
@@ -330,7 +330,9 @@ class Track:
 
     def __post_init__(self) -> None:
         """Open the track for its first packet."""
-        self.memory = ffi.new("struct track *", {"ssrc": self.ssrc, "resumes": True, "last_sequence": -1})
+        self.memory = ffi.new(
+            "struct track *", {"ssrc": self.ssrc, "resumes": True, "is_open": True, "last_sequence": -1}
+        )
         if self.history is not None:
             self.memory.history = self.history.memory
 
@@ -356,7 +358,12 @@ class Track:
         """
         payload_type = content[1] & 0x7F
         route, memory = self.routes.get(payload_type), self.memory
-        if not self.is_open or (route is None and not memory.is_awaited):
+        if not memory.is_open:
+            self.resumes = True
+            return None
+        if route is None and not memory.is_awaited:
+            if not self.routes:
+                self._pass_over(content)
             self.resumes = True
             return None
         if memory.resumes or stream is not self._stream:
@@ -386,6 +393,11 @@ class Track:
         memory.octets += len(content) - HEADER_SIZE
         route.burst.append(Packet(sequence, timestamp, elements, content))
         return route if len(route.burst) == 1 else None
+
+    def _pass_over(self, content: bytes) -> None:
+        """Count a packet that nobody gets."""
+        self.packets += 1
+        self.octets += len(content) - HEADER_SIZE
 
     def _begins_key_frame(self, payload_type: int, content: bytes) -> bool:
         return begins_key_frame(self.codecs.get(payload_type, ""), content)
@@ -563,6 +575,11 @@ class Track:
             at=self.last_at,
             clock=clock and (clock[0], clock[1] + sink.shift.timestamp),
         )
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether the track is one of the layers of a video."""
+        return self.begins_layer is not None
 
     def sender_clock(self) -> tuple[int, int] | None:
         """Return a time of day in the sender's NTP format (64 bits), and the track's timestamp at that time."""

@@ -1,0 +1,71 @@
+"""Divide the bandwidth of one receiver among the videos that it gets. A pure function from facts to a decision."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+# A higher layer than the present one must fit with this share of it to spare, so that a receiver does not go back and
+# forth between two layers.
+SPARE = 0.1
+
+
+Video = TypeVar("Video")
+
+
+@dataclass(frozen=True)
+class Demand(Generic[Video]):
+    """One video that a receiver should get."""
+
+    video: Video
+    # A video with a smaller number comes first.
+    priority: int
+    # The bits per second of each layer, the smallest first.
+    rates: tuple[float, ...]
+    # The layer that the receiver gets now.
+    present: int = 0
+
+
+def allocate(budget: float, demands: Sequence[Demand[Video]]) -> dict[Video, int]:
+    """Return the layer of each video that the receiver shall get.
+
+    Every video gets its smallest layer. Then the videos of the highest priority get larger layers, in turns, as long as
+    the budget lasts; then those of the next priority.
+
+    :param budget: in bits per second, for all of these videos.
+    """
+    chosen = {each.video: 0 for each in demands}
+    left = budget - sum(each.rates[0] for each in demands)
+    for priority in sorted({each.priority for each in demands}):
+        rising = [each for each in demands if each.priority == priority]
+        while rising:
+            left, rising = _raise(rising, chosen, left)
+    return chosen
+
+
+def wish(chosen: dict[Video, int], demands: Sequence[Demand[Video]]) -> float:
+    """Return the bits per second with which one more video would get its next layer; 0 if all get the largest."""
+    used = sum(each.rates[chosen[each.video]] for each in demands)
+    steps = [
+        (each.priority, _step(each, chosen[each.video] + 1))
+        for each in demands
+        if chosen[each.video] + 1 < len(each.rates)
+    ]
+    return used + min(steps)[1] if steps else 0.0
+
+
+def _raise(rising: list[Demand[Video]], chosen: dict[Video, int], left: float) -> tuple[float, list[Demand[Video]]]:
+    """Give each of these videos one more layer, if it fits. Return what is left, and the videos that may rise more."""
+    more = []
+    for demand in rising:
+        layer = chosen[demand.video] + 1
+        if layer < len(demand.rates) and _step(demand, layer) <= left:
+            left -= demand.rates[layer] - demand.rates[layer - 1]
+            chosen[demand.video] = layer
+            more.append(demand)
+    return left, more
+
+
+def _step(demand: Demand[Video], layer: int) -> float:
+    """Return the bits per second that must be left for this layer, instead of the one below it."""
+    spare = SPARE * demand.rates[layer] if layer > demand.present else 0.0
+    return demand.rates[layer] - demand.rates[layer - 1] + spare
