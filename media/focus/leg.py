@@ -289,7 +289,7 @@ class Leg:
                 self._port.send_rtp(self, packet)
 
     def pad(self, probe: int, now: float) -> int:
-        """Send a packet of padding as part of a probe. Return its bytes with those of the headers; 0 if none was sent."""
+        """Send a packet of padding as part of a probe. Return its bytes with all headers; 0 if none was sent."""
         packet = self.retransmitter.pad(self.sinks.values(), probe, now) if self.is_connected else None
         if packet is None:
             return 0
