@@ -32,6 +32,19 @@ export class FocusLeg extends PeerLeg {
   /** The tracks that arrive, by participant. @type {Map<string, RemoteMedia>} */
   #tracks = new Map();
 
+  /** The focus gives each receiver the layer that fits its connection. The smallest layer comes first. */
+  layers = {
+    camera: [
+      { rid: "l", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+      { rid: "m", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+      { rid: "h", maxBitrate: 2_500_000 },
+    ],
+    screen: [
+      { rid: "l", scaleResolutionDownBy: 2, maxBitrate: 300_000 },
+      { rid: "h", maxBitrate: 2_500_000 },
+    ],
+  };
+
   /** @param {RTCPeerConnection} pc */
   constructor(pc) {
     super(pc);

@@ -58,6 +58,13 @@ export class PeerLeg extends Emitter {
   #remote = { audio: null, camera: null, screen: null };
   #closing = new AbortController();
 
+  /**
+   * The layers in which tracks are sent (simulcast). A role without an entry has one layer.
+   *
+   * @type {{[role in Role]?: RTCRtpEncodingParameters[]}}
+   */
+  layers = {};
+
   /** @param {RTCPeerConnection} pc a new one, which this leg closes */
   constructor(pc) {
     super();
@@ -281,7 +288,7 @@ export class PeerLeg extends Emitter {
   #need(kind, role) {
     const line = this.#find(role);
     if (line) return this.#spare.delete(line);
-    const made = this.pc.addTransceiver(kind);
+    const made = this.pc.addTransceiver(kind, { sendEncodings: this.layers[role] });
     this.onNewLine(made);
     this.#roles.set(made, role);
   }
