@@ -1,7 +1,7 @@
 """Divide the bandwidth of one receiver among the videos that it gets. A pure function from facts to a decision."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 # A higher layer than the present one must fit with this share of it to spare, so that a receiver does not go back and
@@ -23,6 +23,10 @@ class Demand(Generic[Video]):
     rates: tuple[float, ...]
     # The layer that the receiver gets now.
     present: int = 0
+
+    def without_rise(self) -> "Demand[Video]":
+        """Return the demand without the layers above the present one."""
+        return replace(self, rates=self.rates[: self.present + 1])
 
 
 def allocate(budget: float, demands: Sequence[Demand[Video]]) -> dict[Video, int]:

@@ -30,6 +30,8 @@ class Downlink:
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
         self.estimate = 0
         self.is_congested = False
+        # When the node's own estimator has last seen congestion.
+        self.congested_at = float("-inf")
         self.withheld: dict[Track, float] = {}
         self._round_trip = round_trip
         self._estimated_at = made_at
@@ -52,7 +54,8 @@ class Downlink:
             self.estimator = Estimator()
         estimator = self.estimator
         estimator.acknowledge(acknowledged, now, self._round_trip.seconds)
-        self.is_congested = self.is_congested or estimator.is_congested
+        if estimator.is_congested:
+            self.is_congested, self.congested_at = True, now
         self.estimate, self._estimated_at = int(estimator.rate), now
 
     def tick(self, now: float) -> None:

@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 from media.congestion.allocation import Demand, allocate, wish
+from media.congestion.estimator import Estimator
 from media.focus.leg import Leg
 from media.focus.routing import Routing
 from media.forward.ladder import Ladder
@@ -21,17 +22,43 @@ RESERVE = 0.05
 # A probe is sent at this multiple of the wanted rate, but at most at MOST_STEP times the estimate, for about
 # PROBE_SECONDS.
 BEYOND, MOST_STEP, PROBE_SECONDS = 1.2, 4.0, 0.025
+# A probe has at least this many bytes: five packets.
+LEAST_OCTETS = 1_650
+# The result of a probe is known after this many seconds. It is a success if the estimate is SHOWN times as high.
+RESULT_SECONDS, SHOWN = 0.3, 1.1
 # After a probe that has shown too little, the next one waits for this long at first, and twice as long each time.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 16.0
 
 
-@dataclass
-class _Probing:
-    """When a leg may be probed next, and the wait after the next probe that fails."""
+# A leg that was congested within this many seconds gets only what its estimate allows. Otherwise it keeps its layers:
+# an estimate is bounded by what is sent, so it says nothing against layers whose rates have grown.
+CONGESTED_SECONDS = 1.0
+# After a leg has got smaller layers, it gets no larger ones for this long, and twice as long each time that a larger
+# layer has lasted for less than LASTING_SECONDS.
+FIRST_HOLD, LONGEST_HOLD, LASTING_SECONDS = 2.0, 30.0, 10.0
 
-    due_at: float = 0.0
+
+@dataclass
+class _State:
+    """What is known about one leg."""
+
+    # When the leg may be probed next, and the wait after the next probe that fails.
+    probe_at: float = 0.0
     wait: float = FIRST_WAIT
-    number: int = 0
+    probes: int = 0
+    # When the leg may get larger layers next, the hold after the next time that it gets smaller ones, and when it last
+    # got larger ones.
+    raise_at: float = 0.0
+    hold: float = FIRST_HOLD
+    raised_at: float = float("-inf")
+
+    def changed(self, *, is_raised: bool, now: float) -> None:
+        """Record that the leg has got larger or smaller layers."""
+        if is_raised:
+            self.raised_at = now
+            return
+        self.hold = min(LONGEST_HOLD, 2 * self.hold) if now - self.raised_at < LASTING_SECONDS else FIRST_HOLD
+        self.raise_at = now + self.hold
 
 
 @dataclass
@@ -67,7 +94,7 @@ class LayerChoice:
         self._now = now
         # The bits per second of each track.
         self._rates: dict[Track, float] = {}
-        self._probing: dict[str, _Probing] = {}
+        self._states: dict[str, _State] = {}
 
     def measured(self, rates: Mapping[Track, float]) -> None:
         """Take the present rate of every track into account."""
@@ -79,8 +106,8 @@ class LayerChoice:
         legs = list(legs)
         for leg in legs if self._routing.ladders else ():
             self._choose(leg, now)
-        for id_ in self._probing.keys() - {leg.id for leg in legs}:
-            del self._probing[id_]
+        for id_ in self._states.keys() - {leg.id for leg in legs}:
+            del self._states[id_]
 
     def _choose(self, leg: Leg, now: float) -> None:
         videos = {video.face: video for video in self._videos(leg)}
@@ -89,15 +116,19 @@ class LayerChoice:
         demands = [video.demand() for video in videos.values() if video.layers]
         if not demands:
             return
-        budget = self._budget(leg)
-        chosen = allocate(budget, demands)
-        for face, place in chosen.items():
-            _, layer = videos[face].layers[place]
-            if videos[face].sink.track is not layer:
-                self._routing.connect(leg, face, layer)
+        state, budget = self._states.setdefault(leg.id, _State()), self._budget(leg)
+        if now - leg.downlink.congested_at >= CONGESTED_SECONDS:
+            budget = max(budget, sum(each.rates[each.present] for each in demands))
+        allowed = demands if now >= state.raise_at else [each.without_rise() for each in demands]
+        chosen = allocate(budget, allowed)
+        for demand in demands:
+            layer, place = videos[demand.video].layers[chosen[demand.video]][1], demand.present
+            if videos[demand.video].sink.track is not layer:
+                self._routing.connect(leg, demand.video, layer)
+                state.changed(is_raised=chosen[demand.video] > place, now=now)
         wanted = wish(chosen, demands)
-        if wanted > budget:
-            self._probe(leg, leg.downlink.estimate + wanted - budget, now)
+        if wanted > budget and now >= state.raise_at:
+            self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
 
     def _videos(self, leg: Leg) -> Iterator[_Video]:
         """Yield the videos that a leg gets or awaits in layers."""
@@ -118,32 +149,25 @@ class LayerChoice:
 
     # --- Probes -----------------------------------------------------------------------------------------------
 
-    def _probe(self, leg: Leg, rate: float, now: float) -> None:
+    def _probe(self, leg: Leg, state: _State, rate: float, now: float) -> None:
         """Send a probe, if the leg's path has room and the last probe that failed was long enough ago."""
         estimator = leg.downlink.estimator
-        probing = self._probing.setdefault(leg.id, _Probing())
-        if estimator is None or estimator.is_congested or now < probing.due_at:
+        if estimator is None or estimator.is_congested or now < state.probe_at:
             return
-        probing.due_at, probing.wait = now + probing.wait, min(LONGEST_WAIT, 2 * probing.wait)
-        probing.number += 1
-        self._spawn(self._send_probe(leg, min(BEYOND * rate, MOST_STEP * estimator.rate), probing))
+        state.probe_at, state.wait = now + state.wait, min(LONGEST_WAIT, 2 * state.wait)
+        state.probes += 1
+        self._spawn(self._send_probe(leg, estimator, min(BEYOND * rate, MOST_STEP * estimator.rate), state))
 
-    async def _send_probe(self, leg: Leg, rate: float, probing: _Probing) -> None:
-        """Send padding at this rate for a moment."""
-        estimator = leg.downlink.estimator
-        octets, sent, begun_at = max(1500.0, PROBE_SECONDS * rate / 8), 0, self._now()
-        if estimator is None:
-            return
-        before = estimator.rate
-        estimator.probe(probing.number, int(octets))
+    async def _send_probe(self, leg: Leg, estimator: Estimator, rate: float, state: _State) -> None:
+        """Send padding at this rate for a moment. If the estimate rises, the next probe may follow at once."""
+        octets, sent, begun_at, before = max(LEAST_OCTETS, PROBE_SECONDS * rate / 8), 0, self._now(), estimator.rate
+        estimator.probe(state.probes, int(octets))
         while sent < octets:
-            size = leg.pad(probing.number, self._now())
+            size = leg.pad(state.probes, self._now())
             if not size:
                 return
             sent += size
-            ahead = begun_at + 8 * sent / rate - self._now()
-            if ahead > 0:
-                await asyncio.sleep(ahead)
-        await asyncio.sleep(0.5)
-        if estimator.rate > before * 1.1:
-            probing.due_at, probing.wait = 0.0, FIRST_WAIT
+            await asyncio.sleep(max(0.0, begun_at + 8 * sent / rate - self._now()))
+        await asyncio.sleep(RESULT_SECONDS)
+        if estimator.rate > SHOWN * before:
+            state.probe_at, state.wait = 0.0, FIRST_WAIT
