@@ -46,15 +46,9 @@ def allocate(budget: float, demands: Sequence[Demand[Video]]) -> dict[Video, int
     return chosen
 
 
-def wish(chosen: dict[Video, int], demands: Sequence[Demand[Video]]) -> float:
-    """Return the bits per second with which one more video would get its next layer; 0 if all get the largest."""
-    used = sum(each.rates[chosen[each.video]] for each in demands)
-    steps = [
-        (each.priority, _step(each, chosen[each.video] + 1))
-        for each in demands
-        if chosen[each.video] + 1 < len(each.rates)
-    ]
-    return used + min(steps)[1] if steps else 0.0
+def most(demands: Sequence[Demand[Video]]) -> float:
+    """Return the bits per second with which every video would get its largest layer."""
+    return sum((1 + SPARE) * each.rates[-1] for each in demands)
 
 
 def _raise(rising: list[Demand[Video]], chosen: dict[Video, int], left: float) -> tuple[float, list[Demand[Video]]]:

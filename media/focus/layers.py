@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from media.congestion.allocation import Demand, allocate, wish
+from media.congestion.allocation import Demand, allocate, most
 from media.congestion.estimator import Estimator
 from media.focus.leg import Leg
 from media.focus.routing import Routing
@@ -21,13 +21,13 @@ KEPT = 0.6
 RESERVE = 0.05
 # A probe is sent at this multiple of the wanted rate, but at most at MOST_STEP times the estimate, for about
 # PROBE_SECONDS.
-BEYOND, MOST_STEP, PROBE_SECONDS = 1.2, 4.0, 0.025
+BEYOND, MOST_STEP, PROBE_SECONDS = 1.1, 3.0, 0.025
 # A probe has at least this many bytes: five packets.
 LEAST_OCTETS = 1_650
 # The result of a probe is known after this many seconds. It is a success if the estimate is SHOWN times as high.
 RESULT_SECONDS, SHOWN = 0.3, 1.1
 # After a probe that has shown too little, the next one waits for this long at first, and twice as long each time.
-FIRST_WAIT, LONGEST_WAIT = 1.0, 16.0
+FIRST_WAIT, LONGEST_WAIT = 1.0, 4.0
 
 
 # A leg that was congested within this many seconds gets only what its estimate allows. Otherwise it keeps its layers:
@@ -99,7 +99,11 @@ class LayerChoice:
     def measured(self, rates: Mapping[Track, float]) -> None:
         """Take the present rate of every track into account."""
         before = self._rates
-        self._rates = {track: rate + KEPT * (before.get(track, rate) - rate) for track, rate in rates.items()}
+        # A layer that has fallen silent is out of use at once.
+        self._rates = {
+            track: rate + KEPT * (before.get(track, rate) - rate) if rate >= LEAST_RATE else 0.0
+            for track, rate in rates.items()
+        }
 
     def choose(self, legs: Iterable[Leg], now: float) -> None:
         """Choose the layers of every leg anew."""
@@ -126,7 +130,7 @@ class LayerChoice:
             if videos[demand.video].sink.track is not layer:
                 self._routing.connect(leg, demand.video, layer)
                 state.changed(is_raised=chosen[demand.video] > place, now=now)
-        wanted = wish(chosen, demands)
+        wanted = most(demands)
         if wanted > budget and now >= state.raise_at:
             self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
 
