@@ -58,6 +58,11 @@ class Downlink:
             self.is_congested, self.congested_at = True, now
         self.estimate, self._estimated_at = int(estimator.rate), now
 
+    @property
+    def queue(self) -> float:
+        """How long packets wait on the way to the participant, in seconds; 0 if that is unknown."""
+        return self.estimator.queue if self.estimator is not None else 0.0
+
     def tick(self, now: float) -> None:
         """Forget an estimate that was not renewed, so that a silent receiver slows nobody down."""
         if now - self._estimated_at >= ESTIMATE_COUNTS_SECONDS:

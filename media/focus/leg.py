@@ -285,7 +285,7 @@ class Leg:
         """Send again the packets that the participant reports as missing, within the budget for retransmissions."""
         sink = self.sinks.get(nack.media_ssrc)
         if sink is not None:
-            for packet in self.retransmitter.answer(sink, nack.lost, now):
+            for packet in self.retransmitter.answer(sink, nack.lost, now, self.downlink.queue):
                 self._port.send_rtp(self, packet)
 
     def pad(self, probe: int, now: float) -> int:

@@ -29,11 +29,13 @@ class Retransmitter:
         self._forwarded: dict[int, tuple[int, int]] = {}
         self._measured_at = made_at
 
-    def answer(self, sink: Sink, lost: Iterable[int], now: float) -> Iterator[bytes]:
+    def answer(self, sink: Sink, lost: Iterable[int], now: float, queue: float) -> Iterator[bytes]:
         """Yield the packets to send again, in the form in which the participant gets them.
 
         :param sink: the participant's sink of the track for which the NACK asks.
         :param lost: the sequence numbers in the NACK, in the participant's numbering.
+        :param queue: how long packets wait on the way to the participant, in seconds. The round trip may have been
+            measured without this queue.
         """
         track, budget = sink.track, self._budget
         for sequence in lost:
@@ -42,7 +44,7 @@ class Retransmitter:
             kept = track.kept(sequence - sink.distance & 0xFFFF)
             if kept is None or kept.sequence < sink.begins or kept.packet[1] & 0x7F not in sink.payload_types:
                 continue
-            is_due = budget.is_due(track.ssrc, sequence, now, self._round_trip.seconds)
+            is_due = budget.is_due(track.ssrc, sequence, now, self._round_trip.seconds + queue)
             is_of_use = is_due and not _is_too_old(track, kept, now)
             if is_of_use and budget.spend(track.ssrc, sequence, len(kept.packet), now):
                 packet = _repeated(sink, kept, now)
