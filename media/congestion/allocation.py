@@ -24,9 +24,9 @@ class Demand(Generic[Video]):
     # The layer that the receiver gets now.
     present: int = 0
 
-    def without_rise(self) -> "Demand[Video]":
-        """Return the demand without the layers above the present one."""
-        return replace(self, rates=self.rates[: self.present + 1])
+    def within(self, steps: int) -> "Demand[Video]":
+        """Return the demand without the layers more than this many steps above the present one."""
+        return replace(self, rates=self.rates[: self.present + 1 + steps])
 
 
 def allocate(budget: float, demands: Sequence[Demand[Video]]) -> dict[Video, int]:

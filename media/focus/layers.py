@@ -33,6 +33,8 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 4.0
 # A leg that was congested within this many seconds gets only what its estimate allows. Otherwise it keeps its layers:
 # an estimate is bounded by what is sent, so it says nothing against layers whose rates have grown.
 CONGESTED_SECONDS = 1.0
+# Each video rises by one layer at a time, and the effect is awaited for this long.
+RAISE_SECONDS = 1.0
 # After a leg has got smaller layers, it gets no larger ones for this long, and twice as long each time that a larger
 # layer has lasted for less than LASTING_SECONDS.
 FIRST_HOLD, LONGEST_HOLD, LASTING_SECONDS = 2.0, 30.0, 10.0
@@ -55,7 +57,7 @@ class _State:
     def changed(self, *, is_raised: bool, now: float) -> None:
         """Record that the leg has got larger or smaller layers."""
         if is_raised:
-            self.raised_at = now
+            self.raised_at, self.raise_at = now, now + RAISE_SECONDS
             return
         self.hold = min(LONGEST_HOLD, 2 * self.hold) if now - self.raised_at < LASTING_SECONDS else FIRST_HOLD
         self.raise_at = now + self.hold
@@ -123,15 +125,14 @@ class LayerChoice:
         state, budget = self._states.setdefault(leg.id, _State()), self._budget(leg)
         if now - leg.downlink.congested_at >= CONGESTED_SECONDS:
             budget = max(budget, sum(each.rates[each.present] for each in demands))
-        allowed = demands if now >= state.raise_at else [each.without_rise() for each in demands]
-        chosen = allocate(budget, allowed)
+        chosen = allocate(budget, [each.within(int(now >= state.raise_at)) for each in demands])
         for demand in demands:
             layer, place = videos[demand.video].layers[chosen[demand.video]][1], demand.present
             if videos[demand.video].sink.track is not layer:
                 self._routing.connect(leg, demand.video, layer)
                 state.changed(is_raised=chosen[demand.video] > place, now=now)
         wanted = most(demands)
-        if wanted > budget and now >= state.raise_at:
+        if wanted > budget and now - leg.downlink.congested_at >= CONGESTED_SECONDS:
             self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
 
     def _videos(self, leg: Leg) -> Iterator[_Video]:

@@ -287,6 +287,8 @@ class Leg:
         if sink is not None:
             for packet in self.retransmitter.answer(sink, nack.lost, now, self.downlink.queue):
                 self._port.send_rtp(self, packet)
+        while self.retransmitter.unrepaired:
+            self._observer.key_frame_wanted(self, self.retransmitter.unrepaired.pop())
 
     def pad(self, probe: int, now: float) -> int:
         """Send a packet of padding as part of a probe. Return its bytes with all headers; 0 if none was sent."""

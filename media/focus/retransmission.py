@@ -13,6 +13,8 @@ from media.forward.tracks import Sink, Track
 MEASURE_SECONDS = 1.0
 # A packet is not sent again if its successor came this long ago, because then it is too late for a picture.
 OLDEST_SECONDS = 1.5
+# If a packet that is still missing after this time cannot be sent again, only a key frame helps.
+UNREPAIRED_SECONDS = 0.4
 # The bytes of padding in a packet of a probe: the most that its last byte can state. And the bytes of that packet.
 _PADDING = 255
 _PADDING_SIZE = rtp.HEADER_SIZE + 8 + _PADDING
@@ -25,6 +27,8 @@ class Retransmitter:
         self._round_trip = round_trip
         self._budget = Retransmissions()
         self._octets = 0
+        # The tracks of which a requested packet could not be sent again in time.
+        self.unrepaired: set[Track] = set()
         # For each track, by SSRC: the packets and octets that had been forwarded at the last measurement.
         self._forwarded: dict[int, tuple[int, int]] = {}
         self._measured_at = made_at
@@ -44,12 +48,15 @@ class Retransmitter:
             kept = track.kept(sequence - sink.distance & 0xFFFF)
             if kept is None or kept.sequence < sink.begins or kept.packet[1] & 0x7F not in sink.payload_types:
                 continue
-            is_due = budget.is_due(track.ssrc, sequence, now, self._round_trip.seconds + queue)
-            is_of_use = is_due and not _is_too_old(track, kept, now)
-            if is_of_use and budget.spend(track.ssrc, sequence, len(kept.packet), now):
+            if not budget.is_due(track.ssrc, sequence, now, self._round_trip.seconds + queue):
+                continue
+            age = _age(track, kept, now)
+            if age <= OLDEST_SECONDS and budget.spend(track.ssrc, sequence, len(kept.packet), now):
                 packet = _repeated(sink, kept, now)
                 self._octets += len(packet)
                 yield packet
+            elif age > UNREPAIRED_SECONDS:
+                self.unrepaired.add(track)
 
     def pad(self, sinks: Iterable[Sink], probe: int, now: float) -> bytes | None:
         """Return a packet of padding, as part of a probe. Return None if no sink has a stream for it."""
@@ -93,13 +100,13 @@ def _padding(sink: Sink, departures: Departures, payload_type: int, probe: int, 
     return header + extension + bytes(_PADDING - 1) + bytes([_PADDING])
 
 
-def _is_too_old(track: Track, kept: Kept, now: float) -> bool:
-    """Tell whether a packet is too late for a picture: its successor came more than OLDEST_SECONDS ago."""
+def _age(track: Track, kept: Kept, now: float) -> float:
+    """Return how long ago the successor of a packet came, in seconds: for so long, its picture has been incomplete."""
     shown = track.history.timestamp(kept.sequence + 1) if track.history is not None else None
     if shown is None:
-        return False
+        return 0.0
     since = track.last_timestamp - shown & 0xFFFFFFFF
-    return (since if since < 0x80000000 else 0) / track.clock_rate + now - track.last_at > OLDEST_SECONDS
+    return (since if since < 0x80000000 else 0) / track.clock_rate + now - track.last_at
 
 
 def _repeated(sink: Sink, kept: Kept, now: float) -> bytes:

@@ -121,7 +121,8 @@ class Routing:
                 self._send_rtcp(leg, rtcp.goodbye(track.ssrc))
                 del leg.sinks[track.ssrc]
         for participant in self._participants.values():
-            participant.key_frames.pop(track.ssrc, None)
+            for layer in self._layers(track):
+                participant.key_frames.pop(layer, None)
         ladder = self.ladders.get((track.participant, track.label))
         if ladder is not None and ladder.layers[0] is track:
             del self.ladders[track.participant, track.label]
@@ -195,7 +196,7 @@ class Routing:
 
     def renew_wait(self, leg: Leg, ladder: Ladder) -> None:
         """Want the key frame for which a leg waits. The last request for it may have been lost, or too early."""
-        track, participant = ladder.awaited(leg.id), self._participants.get(leg.participant)
+        track, participant = ladder.asks(leg.id, self._now()), self._participants.get(leg.participant)
         if track is not None and participant is not None:
             self._want_key_frame(participant, track)
 

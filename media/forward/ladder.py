@@ -5,12 +5,15 @@ sequence numbers, timestamps, VP8 picture IDs and TL0PICIDX then continue, so it
 """
 
 from collections.abc import Callable
+from math import inf
 
 from media.forward.pictures import counters
 from media.forward.tracks import Pause, Shift, Sink, Track
 
 # The first sequence number of a sink that has not begun: larger than any number.
 _NOT_BEGUN = 1 << 62
+# A key frame is requested again after this many seconds, because the request may have been lost.
+ASK_SECONDS = 1.0
 # If the senders' reports say that a switch goes further ahead in time than this, they are not believed.
 _LONGEST_STEP_SECONDS = 1.0
 
@@ -26,6 +29,8 @@ class Ladder:
         self._began = began
         # By the ID of the leg: the sink that it gets from the next key frame of the sink's track on.
         self._waiting: dict[str, Sink] = {}
+        # By the ID of the leg: when a key frame was last requested for it.
+        self._asked_at: dict[str, float] = {}
         first.begins_layer = self._begin
 
     def add(self, track: Track) -> None:
@@ -54,6 +59,8 @@ class Ladder:
             self._waiting.pop(leg, None)
             return sink.track.attach(leg, sink)
         sink.attached_at = sink.begins = _NOT_BEGUN
+        if self._waiting.get(leg, sink).track is not sink.track:
+            self._asked_at.pop(leg, None)
         self._waiting[leg] = sink
         sink.track.is_awaited = True
         return present or sink
@@ -61,17 +68,22 @@ class Ladder:
     def detach(self, leg: str, *, for_good: bool = False) -> None:
         """Stop giving a leg any layer, for now or permanently (`for_good`)."""
         self._waiting.pop(leg, None)
+        self._asked_at.pop(leg, None)
         for track in self.layers:
             track.detach(leg, for_good=for_good)
 
-    def awaited(self, leg: str) -> Track | None:
-        """Return the layer for whose next key frame a leg waits."""
+    def asks(self, leg: str, now: float) -> Track | None:
+        """Return the layer of which a key frame should be requested for a leg now. Count it as requested."""
         sink = self._waiting.get(leg)
-        return sink.track if sink is not None else None
+        if sink is None or now - self._asked_at.get(leg, -inf) < ASK_SECONDS:
+            return None
+        self._asked_at[leg] = now
+        return sink.track
 
     def end(self) -> None:
         """Remove all receivers, so that memory is freed now and not by the garbage collector."""
         self._waiting.clear()
+        self._asked_at.clear()
         for track in self.layers:
             track.begins_layer = None
             track.end()
@@ -80,6 +92,7 @@ class Ladder:
         """Let the legs that wait for a layer begin with this packet, the first one of a key frame."""
         track.is_awaited = False
         for leg in [leg for leg, sink in self._waiting.items() if sink.track is track]:
+            self._asked_at.pop(leg, None)
             self._switch(leg, self._waiting.pop(leg), sequence, timestamp, packet, now)
 
     def _switch(self, leg: str, sink: Sink, sequence: int, timestamp: int, packet: bytes, now: float) -> None:
