@@ -111,7 +111,25 @@ test("packets of any kind on the participant's own path show that it lives, but 
     bob.hear([], { after: 1_000 });
   }
   assert.deepEqual(bob.hear([]), { receiving: "idle", signal: null });
-  assert.equal(bob.hearNothing(SILENT_MS), "silent");
+  assert.equal(bob.hearNothing(8_000), "silent");
+});
+
+test("a path that carried media is silent as soon as the media is", () => {
+  const bob = live();
+  for (bob.path = 1; bob.path < 5; bob.path += 1) bob.hear(["0"]);
+  assert.equal(bob.hearNothing(2_000), "silent");
+});
+
+test("on a path without media, one check of consent in six seconds is enough", () => {
+  const bob = live();
+  bob.path = 1;
+  bob.hear(["0"]);
+  bob.hearNothing(3_000);
+  for (let time = 0; time < 5; time += 1) {
+    bob.path += 1;
+    assert.equal(bob.hear([]).receiving, "idle");
+    assert.equal(bob.hearNothing(5_500), "idle");
+  }
 });
 
 test("a new connection that counts from zero is no silence", () => {

@@ -360,8 +360,8 @@ export class EventChannel {
         credentials: "omit",
         signal,
       });
-      this.origins.passed();
-      if (!response.ok) this.#retryAfterMs = Math.min(retryAfterOf(response) ?? 0, LONGEST_RETRY_AFTER_MS);
+      if (response.ok) this.origins.passed();
+      else this.#retryAfterMs = Math.min(retryAfterOf(response) ?? 0, LONGEST_RETRY_AFTER_MS);
       return response;
     } catch (error) {
       if (error instanceof TypeError) void this.origins.suspect(this.urls.http);

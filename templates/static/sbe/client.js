@@ -562,11 +562,10 @@ export class SbeClient extends Emitter {
   }
 
   /** @param {InvitationReceived} event */
-  #ring(event) {
+  async #ring(event) {
     const { conference, confId, reason, from, media = UNKNOWN_MEDIA, ringsUntil } = event;
-    // After a reload, old invitations are read again. Those that no longer ring are skipped.
-    if (Date.parse(ringsUntil) < Date.now()) return;
-    if (this.currentCall?.confId === confId && !["ended", "moved"].includes(this.currentCall.state)) return;
+    if (!(await this.#stillRings(event))) return;
+    if (this.currentCall?.confId === confId && !isOver(this.currentCall)) return;
     const others = conference.participants.filter(
       ({ id, state, username }) => id !== from.participant && state !== "left" && !this.#isMe(username),
     );
@@ -585,6 +584,24 @@ export class SbeClient extends Emitter {
       event,
     });
     this.emit("invitations", this.invitations);
+  }
+
+  /**
+   * Whether the enabler still counts an invitation as ringing. After a reload or an outage, old invitations are read
+   * again. Their `ringsUntil` does not tell: the invitation may be answered, and this computer's clock may be wrong.
+   *
+   * @param {InvitationReceived} event
+   */
+  async #stillRings({ confId, reason, participant }) {
+    const url = `${this.#conferencesUrl}/${confId}`;
+    try {
+      const { body } = await this.#rest.send({ method: "GET", url, budgetMs: 0, quiet: true });
+      const now = /** @type {Conference} */ (body).participants.find(({ id }) => id === participant.id);
+      return now?.state === (reason === "move" ? "moving" : "invited");
+    } catch (error) {
+      // If the enabler cannot answer now, the device rings: a missed call is worse than an old one.
+      return !(error instanceof Refusal && error.status === 404);
+    }
   }
 
   /** @param {string} username */

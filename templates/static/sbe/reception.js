@@ -29,6 +29,8 @@
 /** A participant is silent after this long without a packet. Readings come every `READ_EVERY_MS`. */
 export const SILENT_MS = 1_300;
 export const READ_EVERY_MS = 400;
+// A path without media carries at least the checks of consent, one every 4 to 6 s (RFC 7675 section 5.1).
+const CONSENT_MS = 7_000;
 // A longer pause between two readings means that the page was suspended. It proves nothing about the participants.
 const LONGEST_STEP_MS = 1_000;
 // The loss of this period counts for the signal.
@@ -102,15 +104,18 @@ export class ReceptionJudge {
   #receptionOf(tracks) {
     const arrivals = tracks.flatMap(({ arrivedAt }) => arrivedAt ?? []);
     if (arrivals.length === 0) return { receiving: "idle", signal: null };
-    if (this.#isRecent(Math.max(...arrivals))) return { receiving: "live", signal: signalOf(tracks) };
+    const last = Math.max(...arrivals);
+    if (this.#isRecent(last)) return { receiving: "live", signal: signalOf(tracks) };
     // The other side lives, but sends no media, for example because its microphone was unplugged.
-    if (this.#path !== null && this.#isRecent(this.#path.aliveAt)) return { receiving: "idle", signal: null };
+    const aliveAt = this.#path?.aliveAt ?? -Infinity;
+    if (this.#isRecent(aliveAt, aliveAt - last < SILENT_MS ? SILENT_MS : CONSENT_MS))
+      return { receiving: "idle", signal: null };
     return { receiving: "silent", signal: 0 };
   }
 
-  /** @param {number} at */
-  #isRecent(at) {
-    return this.#clock - at < SILENT_MS;
+  /** @param {number} at @param {number} [within] milliseconds */
+  #isRecent(at, within = SILENT_MS) {
+    return this.#clock - at < within;
   }
 }
 

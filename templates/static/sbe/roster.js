@@ -158,6 +158,8 @@ export class Roster extends Emitter {
       ? [...participants, participant]
       : participants.map((each) => (each.id === participant.id ? participant : each));
     this.conference = { ...conference, participants: now };
+    // A participant on hold says nothing. Its earlier report may be old when it resumes.
+    if (participant.id === this.speaker && participant.state !== "accepted") this.speaker = null;
     if (participant.sessionId === this.#sessionId()) this.#myId = participant.id;
   }
 
