@@ -224,11 +224,9 @@ export class SbeClient extends Emitter {
     this.#rest.token = session.token;
     this.enabler = this.#enablerOf(session);
     try {
-      await this.#rest
-        .send({ method: "PUT", url: `${this.enabler}/sessions/${session.id}`, body: {}, budgetMs: 5_000 })
-        .then(({ body }) => {
-          this.#begin({ ...session, ...body, token: session.token }, cursor);
-        });
+      const url = `${this.enabler}/sessions/${session.id}`;
+      const { body } = await this.#rest.send({ method: "PUT", url, body: {}, budgetMs: 5_000 });
+      this.#begin({ ...session, ...body, token: session.token }, cursor);
     } catch (error) {
       this.#rest.token = null;
       if (!(error instanceof Refusal)) throw error;
@@ -245,8 +243,7 @@ export class SbeClient extends Emitter {
     const { session } = this;
     if (!session) return;
     const url = `${this.enabler}/sessions/${session.id}`;
-    const leaving = this.currentCall?.hangUp().catch(() => undefined);
-    await leaving;
+    await this.currentCall?.hangUp().catch(() => undefined);
     try {
       await this.#rest.send({ method: "DELETE", url });
     } finally {
@@ -436,35 +433,29 @@ export class SbeClient extends Emitter {
       closeMedia: () => this.#closeMedia(),
     });
     this.currentCall = call;
-    const whileCurrent = (/** @type {() => void} */ tell) => () => call === this.currentCall && tell();
+    /** @type {<T extends keyof ClientEvents>(type: T, payload: ClientEvents[T]) => void} */
+    const tell = (type, payload) => {
+      if (call === this.currentCall) this.emit(type, payload);
+    };
     let told = "";
     const tellParticipants = () => {
-      const others = call.others;
+      const { others } = call;
       const now = JSON.stringify(
         others.map(({ audio, camera, screen, ...rest }) => [rest, audio?.id, camera?.id, screen?.id]),
       );
-      if (now === told) return;
+      if (now !== told) tell("participants", others);
       told = now;
-      this.emit("participants", others);
     };
-    call.on(
-      "change",
-      whileCurrent(() => {
-        this.emit("call", call);
-        tellParticipants();
-      }),
-    );
-    call.on("media", (remote) =>
-      whileCurrent(() => {
-        this.emit("media", remote);
-        tellParticipants();
-      })(),
-    );
-    call.chat.on(
-      "change",
-      whileCurrent(() => this.emit("chat", call.chat.messages)),
-    );
-    call.on("notice", (notice) => whileCurrent(() => this.emit("notice", notice))());
+    call.on("change", () => {
+      tell("call", call);
+      tellParticipants();
+    });
+    call.on("media", (remote) => {
+      tell("media", remote);
+      tellParticipants();
+    });
+    call.chat.on("change", () => tell("chat", call.chat.messages));
+    call.on("notice", (notice) => tell("notice", notice));
     this.emit("call", call);
     return call;
   }
@@ -627,8 +618,7 @@ export class SbeClient extends Emitter {
     const isMine = (/** @type {Conference} */ { state, participants }) =>
       state !== "session-terminated" &&
       participants.some(
-        (participant) =>
-          participant.sessionId === this.session?.id && participant.state !== "left" && participant.state !== "invited",
+        (each) => each.sessionId === this.session?.id && each.state !== "left" && each.state !== "invited",
       );
     this.rejoinable =
       conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;

@@ -297,21 +297,13 @@ export class PeerLeg extends Emitter {
 
   /** Assign a role to each transceiver that an offer has added. @param {string} sdp of the offer */
   #assignRoles(sdp) {
-    const slides = new Set(
-      sections(sdp)
-        .filter((section) => section.slides)
-        .map((section) => section.mid),
-    );
-    const wanted = new Set(
-      sections(sdp)
-        .filter(({ direction }) => direction !== "inactive")
-        .map(({ mid }) => mid),
-    );
-    for (const line of this.#spare) if (line.mid !== null && wanted.has(line.mid)) this.#spare.delete(line);
+    const byMid = new Map(sections(sdp).map((section) => [section.mid, section]));
+    for (const line of this.#spare)
+      if (line.mid !== null && (byMid.get(line.mid)?.direction ?? "inactive") !== "inactive") this.#spare.delete(line);
     for (const line of this.pc.getTransceivers()) {
       if (this.#roles.has(line) || line.mid === null) continue;
       this.onNewLine(line);
-      this.#roles.set(line, this.roleFor(line, slides.has(line.mid)));
+      this.#roles.set(line, this.roleFor(line, byMid.get(line.mid)?.slides ?? false));
     }
   }
 

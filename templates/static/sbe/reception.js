@@ -7,6 +7,7 @@
  * @typedef {object} Reception what arrives from one participant
  * @property {Receiving} receiving
  * @property {0 | 1 | 2 | 3 | null} signal how well it arrives: 3 is good, 0 is nothing; null while nothing is expected
+ * @property {boolean} [noMicrophone] whether it should send sound, but has sent none for some time
  *
  * @typedef {object} TrackReading the counters of one media section (webrtc-stats, `inbound-rtp`)
  * @property {number} packets
@@ -35,6 +36,8 @@ const CONSENT_MS = 7_000;
 const LONGEST_STEP_MS = 1_000;
 // The loss of this period counts for the signal.
 const SIGNAL_MS = 3_000;
+// A microphone that sends nothing for this long is none. A silent one still sends packets.
+const NO_SOUND_MS = 2_500;
 const LOSS_BAD = 0.08;
 const LOSS_FAIR = 0.02;
 
@@ -55,7 +58,8 @@ export class ReceptionJudge {
   #path = null;
 
   /**
-   * @param {Map<string, string[]>} expected the mids of the tracks that each participant should send now
+   * @param {Map<string, (string | null)[]>} expected for each participant, the mids of the microphone and the camera, or
+   *   null if it should not send now
    * @param {Reading} reading
    * @returns {Map<string, Reception>} by participant
    */
@@ -69,12 +73,15 @@ export class ReceptionJudge {
     const judged = new Map();
     for (const [participant, mids] of expected) {
       const arriving = mids.map((mid) => {
+        if (mid === null) return null;
         const key = `${participant} ${mid}`;
         const now = this.#follow(before.get(key), tracks.get(mid), step);
         this.#known.set(key, now);
         return now;
       });
-      judged.set(participant, this.#receptionOf(arriving));
+      const reception = this.#receptionOf(arriving.filter((track) => track !== null));
+      const noMicrophone = reception.receiving !== "silent" && this.#isStill(arriving[0]);
+      judged.set(participant, { ...reception, ...(noMicrophone && { noMicrophone }) });
     }
     return judged;
   }
@@ -98,6 +105,12 @@ export class ReceptionJudge {
     const arrivedAt = hasMore ? this.#clock - Math.min(Math.max(ageMs ?? 0, 0), step) : known.arrivedAt;
     const recent = known.recent.filter(({ at }) => this.#clock - at <= SIGNAL_MS);
     return { packets, lost, arrivedAt, recent: [...recent, { at: this.#clock, packets, lost }] };
+  }
+
+  /** Whether nothing has come on a track for some time. @param {Known | null} track */
+  #isStill(track) {
+    const oldest = track?.recent[0];
+    return oldest?.packets === track?.packets && !this.#isRecent(oldest?.at ?? Infinity, NO_SOUND_MS);
   }
 
   /** @param {Known[]} tracks @returns {Reception} */

@@ -182,7 +182,7 @@ export class SbeCall extends Base {
       accept: () => void this.#run(() => this.#answer()),
       decline: () => void this.#run(() => this.#decline()),
       hangUp: () => void this.#run(() => this.#hangUp()),
-      mute: () => void this.#run(async () => this.#active?.mute({ audio: !this.#media?.muted })),
+      mute: () => void this.#run(() => this.#toggleMicrophone()),
       camera: () => void this.#run(() => this.#toggleCamera()),
       screen: () => void this.#run(() => this.#toggleScreen()),
       hold: () => void this.#run(() => this.#toggleHold()),
@@ -355,6 +355,12 @@ export class SbeCall extends Base {
     await this.#active?.hangUp();
   }
 
+  async #toggleMicrophone() {
+    const isMuted = !this.#media?.microphone || this.#media.muted;
+    if (isMuted) await this.#media?.openMicrophone();
+    await this.#active?.mute({ audio: !isMuted });
+  }
+
   async #toggleCamera() {
     if (this.#media?.camera) await this.#active?.stopVideo();
     else await this.#active?.addVideo();
@@ -494,6 +500,7 @@ export class SbeCall extends Base {
     const addressees = this.#addressees();
     const name = state === "ringing" ? ringing : (call?.other?.username ?? call?.addresses[0] ?? addressees[0] ?? "");
     const onHold = state === "on-hold";
+    const isMuted = !media?.microphone || media.muted;
     return {
       state,
       inCall: ["open", "on-hold", "held"].includes(state),
@@ -512,10 +519,10 @@ export class SbeCall extends Base {
         sound: null,
         isScreen: false,
         speaking: false,
-        muted: media?.muted ?? false,
+        muted: isMuted,
         veil: "",
       },
-      muted: media?.muted ?? false,
+      muted: isMuted,
       camera: Boolean(media?.camera),
       screen: Boolean(media?.screen),
       canShare: Boolean(navigator.mediaDevices?.getDisplayMedia),
@@ -539,12 +546,14 @@ export class SbeCall extends Base {
         return { title: `${name} is calling`, detail: kind };
       }
       case "calling":
+        if (call?.addresses.length === 0) return { title: "Waiting for others", detail: "Nobody else is here yet." };
         return { title: `Calling ${call?.addresses.join(", ") || name}`, detail: "Waiting for an answer" };
       case "moving":
         return { title: "Moving the call", detail: "Your other devices ring." };
       case "moved":
         return { title: "The call goes on elsewhere", detail: call?.movedTo ?? "" };
       case "ended":
+        if (call?.goesOn) return { title: "You left", detail: "The others are still in the call." };
         return { title: "Call ended", detail: END_TEXTS[call?.endReason ?? ""] ?? "" };
       case "on-hold":
         return { title: "You put the call on hold", detail: "" };
@@ -567,7 +576,8 @@ export class SbeCall extends Base {
 
 /** @param {RemoteParticipant} participant @param {boolean} onHold whether this side is on hold @returns {TileModel[]} */
 function tilesOf(participant, onHold) {
-  const { id, username, state, muted, speaking, away, interrupted, receiving, audio, camera, screen } = participant;
+  const { id, username, state, muted, speaking, away, interrupted, receiving, noMicrophone = false } = participant;
+  const { audio, camera, screen } = participant;
   const holds = state === "on-hold";
   const veil = onHold
     ? "You put the call on hold"
@@ -590,7 +600,7 @@ function tilesOf(participant, onHold) {
     sound: audio,
     isScreen: false,
     speaking,
-    muted: muted.audio,
+    muted: muted.audio || noMicrophone,
     veil,
   };
   if (!screen) return [person];

@@ -8,8 +8,10 @@ import {
   bitrateWords,
   durationWords,
   endedWords,
+  isSilent,
   listOf,
   perceives,
+  pictureless,
   ringingWords,
   secondsUntil,
   troubleWords,
@@ -133,7 +135,8 @@ export class Stage {
     byId("tag-quality").hidden = !inCall;
     setText(byId("tag-username"), name);
     // With several others, each tile shows it.
-    byId("tag-mic-off").toggleAttribute("hidden", call.others.length !== 1 || !other.muted.audio);
+    byId("tag-mic-off").toggleAttribute("hidden", call.others.length !== 1 || !isSilent(other));
+    byId("tag-name").title = other?.noMicrophone ? "No microphone" : "";
   }
 
   /** Draw this side's own small tile: the camera's picture, or an avatar. @param {Call} call */
@@ -177,7 +180,8 @@ export class Stage {
     if (call.connection !== "connected") return "Connecting…";
     if (trouble) return trouble.words;
     if (expectsPicture) return "The camera is off";
-    return this.client.media.camera || this.client.media.screen ? "The camera is off" : "Audio call";
+    const { camera, screen } = this.client.media;
+    return pictureless(call, call.others[0], camera !== null || screen !== null);
   }
 
   /** @param {Call} call */
@@ -231,7 +235,7 @@ export class Stage {
     byId("ended-overlay").hidden = state !== "ended";
     if (state === "ended") {
       const lasted = call.openedAt && this.#endedAfter(call);
-      const left = this.link.isGuest && call.endReason === "here";
+      const left = call.goesOn || (this.link.isGuest && call.endReason === "here");
       const title = call.openedAt ? "Call ended" : unansweredWords(call.endReason);
       setText(byId("ended-title"), left ? "You left the conference" : title);
       const words = endedWords(call.endReason, endedBy(call), {
@@ -243,10 +247,14 @@ export class Stage {
       const { isGuest } = this.link;
       const over = OVER.includes(call.endReason);
       const close = isGuest ? "You can close this page." : "";
-      setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : "", close].filter(Boolean).join(" "));
-      setText(byId("ended-again"), isGuest ? "Join again" : "Call again");
+      const time = call.goesOn ? `You were there for ${lasted}.` : `It lasted ${lasted}.`;
+      const goesOn = call.goesOn ? "The others are still there." : "";
+      setText(byId("ended-text"), [words || goesOn, lasted ? time : "", close].filter(Boolean).join(" "));
+      const again = isGuest || canRejoin(call);
+      setText(byId("ended-again"), again ? "Join again" : "Call again");
       byId("ended-done").hidden = isGuest;
-      byId("ended-again").hidden = isGuest ? over : addressesAgain(call).length === 0 || this.client.session === null;
+      const possible = again || (!call.goesOn && addressesAgain(call).length > 0);
+      byId("ended-again").hidden = isGuest ? over : !possible || this.client.session === null;
     }
   }
 
@@ -384,9 +392,14 @@ export function addressesAgain(call) {
   return wasPair && call.other?.username ? [call.other.username] : [];
 }
 
+/** Whether this side has left an open conference that goes on, and may join it again. @param {Call} call */
+export function canRejoin(call) {
+  return call.goesOn && call.conference?.access === "open" && !call.locked;
+}
+
 /** The name of the participant who ended the call. @param {Call} call */
 function endedBy(call) {
-  return call.endedBy?.username || nameOf(call);
+  return shortName(call.endedBy?.username ?? "") || nameOf(call);
 }
 
 /** Whether there were more than two participants. @param {Call} call */
