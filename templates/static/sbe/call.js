@@ -74,8 +74,6 @@ export class Call extends Emitter {
   #stopListening = () => {};
   /** Why the call ended: the reason that the enabler reported, or `here` if this side ended it. */
   endReason = "";
-  /** Whether this side has left a conference that goes on without it. */
-  goesOn = false;
   /** The participant who ended the call, if the enabler reported one. @type {Participant | null} */
   endedBy = null;
   /** @type {Topology} */
@@ -479,7 +477,7 @@ export class Call extends Emitter {
    * @returns {Promise<void>}
    */
   async hangUp({ forAll = false } = {}) {
-    await this.#hangUp(() => this.#requests.leave(forAll), forAll);
+    await this.#hangUp(() => this.#requests.leave(forAll));
   }
 
   /**
@@ -492,10 +490,8 @@ export class Call extends Emitter {
     await this.#hangUp(() => (me ? this.#requests.remove(me.id) : this.#requests.leave()));
   }
 
-  /** @param {() => Promise<unknown>} inform @param {boolean} [forAll] */
-  async #hangUp(inform, forAll = false) {
-    const goesOn = this.others.length > 1 || this.conference?.access === "open";
-    this.goesOn = goesOn && this.hasFocus && !forAll && this.me?.role === "guest";
+  /** @param {() => Promise<unknown>} inform */
+  async #hangUp(inform) {
     const isKnown = this.confId !== null;
     this.#end("here");
     if (!isKnown) return;

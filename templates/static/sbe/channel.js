@@ -199,11 +199,7 @@ export class EventChannel {
    * @returns {boolean} false if an event is missing, so that the channel must reconnect
    */
   #accept(event) {
-    if (event.type === "gap") {
-      this.cursor = Math.max(this.cursor, (event.oldest ?? 1) - 1);
-      this.deliver(event);
-      return true;
-    }
+    if (event.type === "gap") this.cursor = Math.max(this.cursor, (event.oldest ?? 1) - 1);
     if (!("seq" in event)) {
       this.deliver(event);
       return true;

@@ -474,7 +474,7 @@ export class SbeClient extends Emitter {
    */
   async #start(session, attempt) {
     if (!session?.id || !session.token || !session.events)
-      throw new SbeError("This is no session: pass on the enabler's answer to POST /sessions, with its token.");
+      throw new SbeError("Pass on the enabler's answer to POST /sessions, with its token.");
     await claim(session.id);
     if (attempt !== this.#attempt) {
       this.#discard(session);
@@ -614,17 +614,15 @@ export class SbeClient extends Emitter {
   async #findOwnConference() {
     if (this.currentCall && this.currentCall.state !== "ended") return this.currentCall.reread();
     const { body } = await this.#rest.send({ method: "GET", url: this.#conferencesUrl });
-    const conferences = /** @type {Conference[]} */ (body.conferences);
-    const isMine = (/** @type {Conference} */ { state, participants }) =>
-      state !== "session-terminated" &&
+    const mine = /** @type {Conference[]} */ (body.conferences).filter(({ participants }) =>
       participants.some(
         (each) => each.sessionId === this.session?.id && each.state !== "left" && each.state !== "invited",
-      );
-    this.rejoinable =
-      conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;
+      ),
+    );
+    this.rejoinable = mine.find(({ state }) => state === "session-open") ?? null;
     // If the page went away while its call was still ringing, the call has lost its offer. Nobody can answer such a
     // call any more.
-    const orphan = conferences.find((conference) => isMine(conference) && conference.state === "invitation-sent");
+    const orphan = mine.find(({ state }) => state === "invitation-sent");
     if (orphan) await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${orphan.id}` });
     this.emit("call", this.currentCall);
   }

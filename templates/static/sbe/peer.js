@@ -90,8 +90,7 @@ export class PeerLeg extends Emitter {
 
   /** @param {Role} role */
   maySend(role) {
-    const direction = this.#find(role)?.currentDirection;
-    return direction === "sendrecv" || direction === "sendonly";
+    return sends(/** @type {import("./sdp.js").Direction} */ (this.#find(role)?.currentDirection));
   }
 
   /**
@@ -336,17 +335,14 @@ export class PeerLeg extends Emitter {
     const { pc } = this;
     if (pc.iceGatheringState === "complete") return;
     await new Promise((resolve) => {
-      const timer = setTimeout(done, GATHERING_MS);
-      function check() {
-        if (pc.iceGatheringState === "complete") done();
-      }
-      function done() {
+      const timer = setTimeout(resolve, GATHERING_MS, undefined);
+      pc.onicegatheringstatechange = () => {
+        if (pc.iceGatheringState !== "complete") return;
         clearTimeout(timer);
-        pc.removeEventListener("icegatheringstatechange", check);
         resolve(undefined);
-      }
-      pc.addEventListener("icegatheringstatechange", check);
+      };
     });
+    pc.onicegatheringstatechange = null;
   }
 
   /**

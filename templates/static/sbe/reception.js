@@ -31,13 +31,13 @@
 export const SILENT_MS = 1_300;
 export const READ_EVERY_MS = 400;
 // A path without media carries at least the checks of consent, one every 4 to 6 s (RFC 7675 section 5.1).
-const CONSENT_MS = 7_000;
+const CONSENT_MS = 6_000;
 // A longer pause between two readings means that the page was suspended. It proves nothing about the participants.
 const LONGEST_STEP_MS = 1_000;
 // The loss of this period counts for the signal.
 const SIGNAL_MS = 3_000;
-// A microphone that sends nothing for this long is none. A silent one still sends packets.
-const NO_SOUND_MS = 2_500;
+// A microphone that sends nothing for this long, and for SILENT_MS more, is none. A silent one still sends packets.
+const NO_SOUND_MS = 1_200;
 const LOSS_BAD = 0.08;
 const LOSS_FAIR = 0.02;
 
@@ -80,8 +80,8 @@ export class ReceptionJudge {
         return now;
       });
       const reception = this.#receptionOf(arriving.filter((track) => track !== null));
-      const noMicrophone = reception.receiving !== "silent" && this.#isStill(arriving[0]);
-      judged.set(participant, { ...reception, ...(noMicrophone && { noMicrophone }) });
+      if (reception.receiving !== "silent") reception.noMicrophone = this.#isStill(arriving[0]);
+      judged.set(participant, reception);
     }
     return judged;
   }
@@ -109,8 +109,9 @@ export class ReceptionJudge {
 
   /** Whether nothing has come on a track for some time. @param {Known | null} track */
   #isStill(track) {
-    const oldest = track?.recent[0];
-    return oldest?.packets === track?.packets && !this.#isRecent(oldest?.at ?? Infinity, NO_SOUND_MS);
+    return (
+      track?.packets === track?.recent[0].packets && !this.#isRecent((track?.recent[0].at ?? Infinity) + NO_SOUND_MS)
+    );
   }
 
   /** @param {Known[]} tracks @returns {Reception} */
@@ -120,15 +121,16 @@ export class ReceptionJudge {
     const last = Math.max(...arrivals);
     if (this.#isRecent(last)) return { receiving: "live", signal: signalOf(tracks) };
     // The other side lives, but sends no media, for example because its microphone was unplugged.
+    // The next packet of a path that has outlived the media may come late.
     const aliveAt = this.#path?.aliveAt ?? -Infinity;
-    if (this.#isRecent(aliveAt, aliveAt - last < SILENT_MS ? SILENT_MS : CONSENT_MS))
+    if (this.#isRecent(aliveAt - last < SILENT_MS ? aliveAt : aliveAt + CONSENT_MS))
       return { receiving: "idle", signal: null };
     return { receiving: "silent", signal: 0 };
   }
 
-  /** @param {number} at @param {number} [within] milliseconds */
-  #isRecent(at, within = SILENT_MS) {
-    return this.#clock - at < within;
+  /** @param {number} at */
+  #isRecent(at) {
+    return this.#clock - at < SILENT_MS;
   }
 }
 

@@ -210,8 +210,8 @@ async function readBody(response) {
 function refusalFrom(response, body) {
   const problem = body !== null && typeof body === "object" && !Array.isArray(body) ? body : {};
   const { code, detail, title, status: _status, type: _type, instance: _instance, ...fields } = problem;
-  fields.retryAfterMs ??= retryAfterOf(response);
-  if (fields.retryAfterMs === null) delete fields.retryAfterMs;
+  const retryAfterMs = fields.retryAfterMs ?? retryAfterOf(response);
+  if (retryAfterMs !== null) fields.retryAfterMs = retryAfterMs;
   return new Refusal({
     status: response.status,
     code: typeof code === "string" ? code : `http-${response.status}`,

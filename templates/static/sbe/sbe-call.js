@@ -553,7 +553,7 @@ export class SbeCall extends Base {
       case "moved":
         return { title: "The call goes on elsewhere", detail: call?.movedTo ?? "" };
       case "ended":
-        if (call?.goesOn) return { title: "You left", detail: "The others are still in the call." };
+        if (call && hasLeft(call)) return { title: "You left", detail: "The others are still in the call." };
         return { title: "Call ended", detail: END_TEXTS[call?.endReason ?? ""] ?? "" };
       case "on-hold":
         return { title: "You put the call on hold", detail: "" };
@@ -613,6 +613,13 @@ function tilesOf(participant, onHold) {
     isScreen: true,
   };
   return [{ ...shared, speaking: false, muted: false }, person];
+}
+
+/** Whether this side has left a conference that goes on without it. @param {Call} call */
+function hasLeft({ endReason, hasFocus, me, others, conference }) {
+  return (
+    endReason === "here" && hasFocus && me?.role === "guest" && (others.length > 1 || conference?.access === "open")
+  );
 }
 
 /** @param {Error} error */

@@ -2,7 +2,8 @@ import { CallOver, MediaError, Refusal, SbeError } from "../sbe/sbe-client.js";
 import { openMedia } from "./media-access.js";
 import { preferences } from "./preferences.js";
 import { guessDevice } from "./registration.js";
-import { addressesAgain, canRejoin, nameOf } from "./stage.js";
+import { canRejoin } from "./leave-dialog.js";
+import { addressesAgain, nameOf } from "./stage.js";
 import { toast } from "./toasts.js";
 import { errorWords } from "./words.js";
 

@@ -89,6 +89,17 @@ export function canGoOn(call) {
   return call.others.length > 1 || call.conference?.access === "open";
 }
 
+/** Whether this side has left a conference that goes on without it. @param {Call} call */
+export function hasLeft({ endReason, hasFocus, me, others, conference }) {
+  const goesOn = others.length > 1 || conference?.access === "open";
+  return endReason === "here" && hasFocus && me?.role === "guest" && goesOn;
+}
+
+/** Whether this side has left an open conference that goes on, and may join it again. @param {Call} call */
+export function canRejoin(call) {
+  return hasLeft(call) && call.conference?.access === "open" && !call.locked;
+}
+
 /** The others who can become the host. @param {Call} call */
 function successorsOf(call) {
   return call.others.filter(canBeHost);

@@ -1,7 +1,7 @@
 import { byId, initials, setIcon, setText, showTracks } from "./dom.js";
 import { linkTo } from "./invite-dialog.js";
 import { shortName } from "./join-link.js";
-import { canGoOn } from "./leave-dialog.js";
+import { canGoOn, canRejoin, hasLeft } from "./leave-dialog.js";
 import { preferences } from "./preferences.js";
 import { Tiles, isSpeaking } from "./tiles.js";
 import {
@@ -235,7 +235,8 @@ export class Stage {
     byId("ended-overlay").hidden = state !== "ended";
     if (state === "ended") {
       const lasted = call.openedAt && this.#endedAfter(call);
-      const left = call.goesOn || (this.link.isGuest && call.endReason === "here");
+      const goesOn = hasLeft(call);
+      const left = goesOn || (this.link.isGuest && call.endReason === "here");
       const title = call.openedAt ? "Call ended" : unansweredWords(call.endReason);
       setText(byId("ended-title"), left ? "You left the conference" : title);
       const words = endedWords(call.endReason, endedBy(call), {
@@ -247,13 +248,13 @@ export class Stage {
       const { isGuest } = this.link;
       const over = OVER.includes(call.endReason);
       const close = isGuest ? "You can close this page." : "";
-      const time = call.goesOn ? `You were there for ${lasted}.` : `It lasted ${lasted}.`;
-      const goesOn = call.goesOn ? "The others are still there." : "";
-      setText(byId("ended-text"), [words || goesOn, lasted ? time : "", close].filter(Boolean).join(" "));
+      const time = goesOn ? `You were there for ${lasted}.` : `It lasted ${lasted}.`;
+      const still = goesOn ? "The others are still there." : "";
+      setText(byId("ended-text"), [words || still, lasted ? time : "", close].filter(Boolean).join(" "));
       const again = isGuest || canRejoin(call);
       setText(byId("ended-again"), again ? "Join again" : "Call again");
       byId("ended-done").hidden = isGuest;
-      const possible = again || (!call.goesOn && addressesAgain(call).length > 0);
+      const possible = again || (!goesOn && addressesAgain(call).length > 0);
       byId("ended-again").hidden = isGuest ? over : !possible || this.client.session === null;
     }
   }
@@ -390,11 +391,6 @@ export function addressesAgain(call) {
   if (call.addresses.length > 0) return call.addresses;
   const wasPair = !wasTogether(call) && call.conference?.access !== "open";
   return wasPair && call.other?.username ? [call.other.username] : [];
-}
-
-/** Whether this side has left an open conference that goes on, and may join it again. @param {Call} call */
-export function canRejoin(call) {
-  return call.goesOn && call.conference?.access === "open" && !call.locked;
 }
 
 /** The name of the participant who ended the call. @param {Call} call */

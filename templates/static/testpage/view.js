@@ -1,6 +1,7 @@
 import { Ringer } from "../sbe/tones.js";
 import { byId, setText } from "./dom.js";
 import { nameOfGuest, shortName } from "./join-link.js";
+import { hasLeft } from "./leave-dialog.js";
 import { preferences } from "./preferences.js";
 import { nameOf } from "./stage.js";
 import { announce } from "./toasts.js";
@@ -154,6 +155,6 @@ function titleOf(call) {
     case "moved":
       return "Call moved";
     case "ended":
-      return call.goesOn ? "You left the conference" : "Call ended";
+      return hasLeft(call) ? "You left the conference" : "Call ended";
   }
 }
