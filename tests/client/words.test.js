@@ -29,6 +29,7 @@ test("a call without pictures is what it is: an audio call, a call with the came
   assert.equal(pictureless({ video: false }, other, false), "Audio call");
   assert.equal(pictureless({ video: true }, other, false), "Both cameras are off");
   assert.equal(pictureless({ video: true }, other, true), "The camera is off");
+  assert.equal(pictureless({ video: true }, undefined, true), "The camera is off");
   assert.equal(pictureless({ video: true }, { ...other, noMicrophone: true }, true), "No microphone and no camera");
   assert.deepEqual([isSilent(other), isSilent({ ...other, noMicrophone: true })], [false, true]);
 });

@@ -10,7 +10,7 @@ const LOUD_DB = -15;
  * Shows how loud a microphone is, in a row of bars (`data-level` from 0 to 5). Without a microphone it is hidden.
  *
  * Chromium starts no AudioContext before the user has clicked or typed, even while the page captures the microphone. So
- * the samples come from a `MediaStreamTrackProcessor` where the browser has one.
+ * the samples come from a `MediaStreamTrackProcessor` where the browser has one. Other browsers make that exception.
  */
 export class LevelMeter {
   #element;
@@ -26,9 +26,8 @@ export class LevelMeter {
   /** @param {HTMLElement} element */
   constructor(element) {
     this.#element = element;
-    // A browser refuses to start an AudioContext before the user has clicked or typed.
     for (const gesture of ["pointerdown", "keydown"])
-      document.addEventListener(gesture, () => this.#start(), { capture: true });
+      document.addEventListener(gesture, () => void this.#context?.resume(), { capture: true });
   }
 
   /** @param {MediaStreamTrack | null} track of the microphone; null for none */
@@ -62,8 +61,7 @@ export class LevelMeter {
   }
 
   #start() {
-    if (this.#reader !== null) return;
-    if (this.#track === null || this.#context !== null || navigator.userActivation?.hasBeenActive === false) return;
+    if (this.#track === null || this.#context !== null) return;
     // Nothing is played, so no output device is needed. Firefox ignores the option.
     const context = new AudioContext(/** @type {AudioContextOptions} */ ({ sinkId: { type: "none" } }));
     const analyser = context.createAnalyser();

@@ -187,11 +187,11 @@ export function isSilent({ muted, noMicrophone = false }) {
  * Say what kind of call it is while the only other participant sends no picture.
  *
  * @param {{video: boolean}} call
- * @param {{muted: {audio: boolean}, noMicrophone?: boolean}} other
+ * @param {{noMicrophone?: boolean} | undefined} other
  * @param {boolean} ownPicture whether this side sends one
  */
 export function pictureless({ video }, other, ownPicture) {
-  if (other.noMicrophone && !other.muted.audio) return "No microphone and no camera";
+  if (other?.noMicrophone) return "No microphone and no camera";
   if (ownPicture) return "The camera is off";
   return video ? "Both cameras are off" : "Audio call";
 }
