@@ -41,7 +41,7 @@ tc qdisc add dev lo parent 1:20 handle 20: pfifo limit {queued}
 tc filter add dev lo protocol ip parent 1: prio 1 u32 match ip sport {port} 0xffff flowid 1:20
 """
 _SEEN = """async () => {
-  for (const report of (await window.sbe.pc.getStats()).values())
+  for (const report of (await window.sbe.pc?.getStats() ?? new Map()).values())
     if (report.type === "inbound-rtp" && report.kind === "video")
       return ["framesDecoded", "packetsLost", "totalFreezesDuration", "packetsReceived", "retransmittedPacketsReceived"]
         .map((name) => report[name] ?? 0);

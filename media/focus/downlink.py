@@ -1,9 +1,11 @@
 """The participant's RTCP reports about the connection from the node: bandwidth, loss and round trip."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiortc.rtp import RtcpReceiverInfo
 
+from media.congestion.acknowledgement import Acknowledgement
+from media.congestion.estimator import Estimator
 from media.focus.quality import REPORT_COUNTS_SECONDS
 from media.forward.repair import RoundTrip
 from media.forward.tracks import Sink, Track
@@ -15,11 +17,14 @@ ESTIMATE_COUNTS_SECONDS = 8.0
 class Downlink:
     """One participant's reports about the media that it gets.
 
-    `estimate` is the participant's last estimate of the bandwidth in bits per second; 0 while there is none.
-    `is_congested` is set when an estimate is lower than the previous one, because packets then queue on the way. While
-    it is set, estimates limit the senders (`pacing`). `withheld` contains the tracks that the leg does not get. Its
-    values are the remaining seconds. A track returns earlier if its sender slows down, and later if the connection is
-    still congested.
+    `estimate` is the last estimate of the bandwidth in bits per second; 0 while there is none. It is the node's own if
+    the participant sends transport-wide feedback, otherwise the participant's (REMB).
+
+    `is_congested` is set when packets queue on the way: the node's estimate says so, or the participant's estimate is
+    lower than the previous one. While it is set, estimates limit the senders (`pacing`).
+
+    `withheld` contains the tracks that the leg does not get. Its values are the remaining seconds. A track returns
+    earlier if its sender slows down, and later if the connection is still congested.
     """
 
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
@@ -28,19 +33,32 @@ class Downlink:
         self.withheld: dict[Track, float] = {}
         self._round_trip = round_trip
         self._estimated_at = made_at
+        # The node's own estimate, once feedback for it has come.
+        self._estimator: Estimator | None = None
         # For each SSRC: when the last receiver report came, and the share of packets that it reports as lost.
         self._lost: dict[int, tuple[float, float]] = {}
 
     def take_estimate(self, estimate: int | None, now: float) -> None:
-        """Record an estimate of the bandwidth (REMB) in bits per second; None if the message has no estimate."""
-        if estimate:
+        """Record the participant's estimate of the bandwidth (REMB) in bits per second; None if it has stated none."""
+        if estimate and self._estimator is None:
             self.is_congested = self.is_congested or estimate < self.estimate
             self.estimate, self._estimated_at = estimate, now
 
-    def forget_old_estimate(self, now: float) -> None:
-        """Forget an estimate that was not repeated, so that a silent receiver slows nobody down."""
+    def take_feedback(self, acknowledged: Sequence[Acknowledgement], now: float) -> None:
+        """Estimate the bandwidth by the arrival of packets at the participant."""
+        if not acknowledged:
+            return
+        if self._estimator is None:
+            self._estimator = Estimator()
+        estimator = self._estimator
+        estimator.acknowledge(acknowledged, now, self._round_trip.seconds)
+        self.is_congested = self.is_congested or estimator.is_congested
+        self.estimate, self._estimated_at = int(estimator.rate), now
+
+    def tick(self, now: float) -> None:
+        """Forget an estimate that was not renewed, so that a silent receiver slows nobody down."""
         if now - self._estimated_at >= ESTIMATE_COUNTS_SECONDS:
-            self.estimate, self.is_congested = 0, False
+            self.estimate, self.is_congested, self._estimator = 0, False, None
 
     def take_report(self, sink: Sink, report: RtcpReceiverInfo, now: float) -> None:
         """Record a receiver report about a track that the participant gets."""

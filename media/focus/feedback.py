@@ -4,10 +4,11 @@ Nothing is sent here. Each method returns the packet to send.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from media.focus.sources import Source
 from media.forward import rtcp
+from media.forward.arrivals import Arrivals
 from media.forward.streams import Stream
 from media.forward.tracks import Track
 from media.sdp.media_section import Section
@@ -31,6 +32,7 @@ class Feedback:
         # is true only if each section allows it.
         self._takes_reduced_size = False
         self._was_limited = False
+        self._transport_feedbacks = 0
 
     def settle(self, sections: Iterable[Section]) -> None:
         """Adapt the form of the feedback to the settled sections."""
@@ -63,6 +65,17 @@ class Feedback:
         wanted = AUDIO_RATE + sum(max(LEAST_RATE, limits.get(track, rates[track])) for track in tracks.values())
         allowed = int(wanted) if is_limited else NO_LIMIT
         return self._packet(rtcp.bandwidth(self._ssrc, allowed, list(tracks)))
+
+    def arrivals(self, sources: Mapping[int, Source], arrivals: Arrivals) -> Iterator[bytes]:
+        """Report when the participant's packets arrived (transport-wide feedback)."""
+        arrived = arrivals.take()
+        while arrived is not None and sources:
+            packet, reported = rtcp.transport_feedback(
+                self._ssrc, next(iter(sources)), arrived, self._transport_feedbacks
+            )
+            self._transport_feedbacks += 1
+            yield self._packet(packet)
+            arrived = arrived.after(reported)
 
     def report(self, sources: Iterable[Source], now: float) -> bytes | None:
         """Report how the participant's streams arrive (receiver reports). Return None if no stream has arrived."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from media.sdp.extensions import TRANSPORT_CC
 from media.sdp.media_section import Section
 
 Key = TypeVar("Key")
@@ -23,6 +24,12 @@ class Layout:
     published: Mapping[str, Section] = field(default_factory=dict)
     # The sections that the focus sends on, by the track's participant and label.
     carried: Mapping[tuple[str, str], Section] = field(default_factory=dict)
+
+    @property
+    def number_id(self) -> int:
+        """The ID of the header extension with transport-wide numbers, in packets of the participant; 0 without it."""
+        ids = (section.extensions.get(TRANSPORT_CC, 0) for section in self.sections if section.receiving)
+        return next(filter(None, ids), 0)
 
     def followed_by(self, sections: Iterable[Section]) -> "Layout":
         """Return the next layout. It reuses the object of each section that did not change, so that `changed` works."""

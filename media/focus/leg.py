@@ -30,7 +30,9 @@ from media.focus.quota import TICK_SECONDS, Quota
 from media.focus.retransmission import Retransmitter
 from media.focus.sources import Source, Sources
 from media.forward import rtcp
+from media.forward.arrivals import Arrivals
 from media.forward.datagrams import address_of
+from media.forward.departures import Departures
 from media.forward.memory import ffi
 from media.forward.repair import RoundTrip
 from media.forward.streams import Stream
@@ -112,8 +114,9 @@ class Leg:
         self.agent: Agent[Leg] | None = None
         self.transport: Transport | None = None
         self.channels: DataChannels | None = None
+        self.arrivals, self.departures = Arrivals(), Departures()
         # The `struct leg` of fastpath.h.
-        self.memory: Any = ffi.new("struct leg *")
+        self.memory: Any = ffi.new("struct leg *", {"arrivals": self.arrivals.memory})
         # The SRTP sessions that encrypt and decrypt; None while there is no connection.
         self.srtp_tx: Any = None
         self._srtp_rx: Any = None
@@ -218,6 +221,7 @@ class Leg:
         """Get ready for the streams that the settled layout names."""
         self.feedback.settle(self.layout.sections)
         self.sources.expect(self.layout.sections, self._track_of)
+        self.arrivals.id = self.layout.number_id
 
     def meet(self, ssrc: int, packet: bytes) -> Source | None:
         """Find the source of an unknown SSRC. Return None if its packets belong to no track."""
@@ -235,6 +239,11 @@ class Leg:
 
     def take_rtcp(self, data: bytes, now: float) -> None:
         """Act on a compound RTCP packet. Ignore the parts about streams that this leg neither sends nor receives."""
+        data, feedback = rtcp.split(data)
+        for each in feedback:
+            self._take_feedback(each, now)
+        if not data:
+            return
         if not self.quota.charge_requests(rtcp.requests(data)):
             self.quota.excess += 1
             return
@@ -259,6 +268,18 @@ class Leg:
                     frozen |= {self.sinks[ssrc].track for ssrc in sources if ssrc in self.sinks}
         for track in frozen:
             self._observer.key_frame_wanted(self, track)
+
+    def _take_feedback(self, feedback: bytes, now: float) -> None:
+        """Compare the participant's transport-wide feedback with what was sent to it."""
+        if not self.quota.charge_statuses(rtcp.status_count(feedback)):
+            self.quota.excess += 1
+            return
+        try:
+            acknowledged = self.departures.acknowledge(rtcp.read_transport_feedback(feedback))
+        except ValueError:
+            self.sources.unknown += 1
+        else:
+            self.downlink.take_feedback(acknowledged, now)
 
     def _answer_nack(self, nack: RtcpRtpfbPacket, now: float) -> None:
         """Send again the packets that the participant reports as missing, within the budget for retransmissions."""
@@ -319,7 +340,7 @@ class Leg:
             self._check(name)
         self.sources.tick(now)
         self.retransmitter.measure(self.sinks, now)
-        self.downlink.forget_old_estimate(now)
+        self.downlink.tick(now)
         lost = self.downlink.lost(self.sinks, now)
         self.retransmitter.tick(now, TICK_SECONDS, estimate=self.downlink.estimate, lost=lost)
         if not self.is_connected:
@@ -331,3 +352,5 @@ class Leg:
                 stream.is_broken = False
                 track.key_frame_wanted = track.key_frame_wanted or track.kind == "video"
         self.ask_for_key_frames(now)
+        for packet in self.feedback.arrivals(self.sources.streams, self.arrivals):
+            self._send(packet)

@@ -8,6 +8,7 @@ on a packet does not depend on the number of receivers.
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from media.forward import fastpath, memory, quick, rtp
 from media.forward.datagrams import (
     LONGEST_BATCH,
     SLOT,
+    SO_TIMESTAMPNS,
     Inbox,
     Outbox,
     address_in_memory,
@@ -69,6 +71,8 @@ class Port:
         )
         self._where = [address_in_memory(each) for each in (self._scratch, self._size)]
         self._routes: list[Route] = []
+        # The time of day in ns when datagrams were last read.
+        self._real = 0
         self._takers = ((memory.DECRYPTED, self._take_decrypted), (memory.UNTOUCHED, self._take))
         gso = segmentation_works(self._fd)
         outbox = Outbox(memory.SLOTS_OUT)
@@ -131,6 +135,7 @@ class Port:
         for _ in range(_ROUNDS):
             if fast is None:
                 count, verdicts = inbox.receive(self._fd), _ALL_UNTOUCHED
+                self._real = time.time_ns()
             else:
                 count, verdicts = fast.turn(now)
             self.received += count
@@ -139,7 +144,7 @@ class Port:
                 if wanted in verdicts:
                     self._take_each(take, [slot for slot in range(count) if verdicts[slot] == wanted], now)
             if routes:
-                self.forwarder.forward(routes)
+                self.forwarder.forward(routes, now)
                 routes.clear()
             if self.forwarder.gso_unsupported:
                 self._end_gso()
@@ -249,6 +254,8 @@ class Port:
         first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
         elements = 0 if first == 0x80 else rtp.element_ids(packet)
         source = leg.sources.streams.get(ssrc)
+        if elements > 0:
+            leg.arrivals.hear(packet, elements, self._arrived(slot, now))
         if elements < 0:
             leg.sources.met.add(ssrc)
             leg.sources.unknown += 1
@@ -276,6 +283,13 @@ class Port:
         route = track.place(stream, number, timestamp, elements, packet, now)
         if route is not None:
             self._routes.append(route)
+
+    def _arrived(self, slot: int, now: float) -> float:
+        """Return when a datagram has arrived: the kernel states how long it has waited."""
+        if self._fast is not None:
+            return float(self._fast.memory.arrived[slot])
+        waited = self._inbox.age(slot, self._real)
+        return now - waited if 0 < waited < memory.LONGEST_WAIT else now
 
     def _end_gso(self) -> None:
         """Stop using GSO for the destinations whose network paths do not support it."""
@@ -363,6 +377,7 @@ def _bound(bind: str, port: int) -> socket.socket:
         bound.setblocking(False)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             bound.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
+        bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         if family == socket.AF_INET6:
             # Use one socket for both families. IPv4 addresses then appear as mapped addresses.
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

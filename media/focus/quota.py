@@ -18,6 +18,8 @@ BYTES_A_TICK = 250_000
 # second. A participant that misses packets of thirty cameras comes close to this limit.
 RTCP_A_TICK = 100
 RTCP_BYTES_A_TICK = 10_000
+# How many packets a leg's transport-wide feedback may report within a tick: four times what a large conference sends.
+STATUSES_A_TICK = 4096
 # How many packets from a leg's addresses libsrtp may refuse within a tick: 1,000 per second. Beyond that, libsrtp gets
 # only packets that look like the next ones of a known stream. Anybody can forge an address, but few know the SSRC and
 # the sequence number.
@@ -41,14 +43,14 @@ class Quota:
 
     def __init__(self, memory: Any) -> None:
         self.memory = memory
-        self.rtcp_left = self.rtcp_bytes_left = self._requests_left = 0
+        self.rtcp_left = self.rtcp_bytes_left = self._requests_left = self._statuses_left = 0
         self.renew()
 
     def renew(self) -> None:
         """Grant the quota of the next tick."""
         self.packets_left, self.bytes_left, self.failures_left = PACKETS_A_TICK, BYTES_A_TICK, FAILURES_A_TICK
         self.rtcp_left, self.rtcp_bytes_left = RTCP_A_TICK, RTCP_BYTES_A_TICK
-        self._requests_left = REQUESTS_A_TICK
+        self._requests_left, self._statuses_left = REQUESTS_A_TICK, STATUSES_A_TICK
 
     def affords_rtcp(self, size: int) -> bool:
         """Tell whether an RTCP packet of this many bytes is within the remaining quota of RTCP."""
@@ -65,6 +67,11 @@ class Quota:
         """Charge this many requests for retransmission (NACK entries). Return whether they are within the quota."""
         self._requests_left -= count
         return self._requests_left >= 0
+
+    def charge_statuses(self, count: int) -> bool:
+        """Charge feedback that reports this many packets. Return whether it is within the quota."""
+        self._statuses_left -= count
+        return self._statuses_left >= 0
 
     def fail(self) -> None:
         """Count a packet that libsrtp refused, or that was not decrypted because of earlier refusals."""

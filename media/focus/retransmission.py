@@ -40,7 +40,7 @@ class Retransmitter:
             is_due = budget.is_due(track.ssrc, sequence, now, self._round_trip.seconds)
             is_of_use = is_due and not _is_too_old(track, kept, now)
             if is_of_use and budget.spend(track.ssrc, sequence, len(kept.packet), now):
-                packet = _repeated(sink, kept)
+                packet = _repeated(sink, kept, now)
                 self._octets += len(packet)
                 yield packet
 
@@ -77,7 +77,7 @@ def _is_too_old(track: Track, kept: Kept, now: float) -> bool:
     return (since if since < 0x80000000 else 0) / track.clock_rate + now - track.last_at > OLDEST_SECONDS
 
 
-def _repeated(sink: Sink, kept: Kept) -> bytes:
+def _repeated(sink: Sink, kept: Kept, now: float) -> bytes:
     """Return a kept packet in the form that its receiver gets, wrapped in RTX if that was negotiated."""
     track = sink.track
     first, second = kept.packet[:2]
@@ -86,6 +86,11 @@ def _repeated(sink: Sink, kept: Kept) -> bytes:
         first, second & 0x80 | type_, kept.sequence + sink.distance & 0xFFFF, kept.timestamp, track.ssrc
     )
     packet = rtp.translate_extensions(header + kept.packet[rtp.HEADER_SIZE :], sink.extensions)
+    if sink.departures is not None:
+        place = rtp.number_place(kept.packet, sink.number_ids.source)
+        packet, place = rtp.with_number(packet, place, sink.number_ids.receiver)
+        number = sink.departures.note(len(packet) + rtp.RTX_HEADER_SIZE, now)
+        packet = packet[:place] + number.to_bytes(2, "big") + packet[place + 2 :]
     if type_ in sink.retransmits:
         packet = rtp.wrap(packet, payload_type=sink.retransmits[type_], sequence=sink.rtx_sequence, ssrc=track.rtx_ssrc)
         sink.rtx_sequence = sink.rtx_sequence + 1 & 0xFFFF

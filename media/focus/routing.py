@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from media.focus.layout import Layout, changed
 from media.focus.leg import Leg
 from media.focus.participants import Participant, Participants, legs_of
-from media.focus.sources import MID
 from media.forward import rtcp
 from media.forward.history import Arena, History
-from media.forward.tracks import Sink, Track
+from media.forward.tracks import NO_NUMBERS, NumberIds, Sink, Track
+from media.sdp.extensions import MID, TRANSPORT_CC
 from media.sdp.media_section import Section
 from media.sdp.writer import cname_of
 
@@ -115,7 +115,7 @@ class Routing:
         sink = None
         if section is not None:
             # While the sender moves between two devices, its track has no source, and the sink stays unchanged.
-            sink = _sink(track, self._source(track), leg, section) or track.sinks.get(leg.id)
+            sink = _sink(track, self._layout(track), leg, section) or track.sinks.get(leg.id)
         if sink is not None and participant is not None:
             self._attach(participant, leg, track, sink)
         else:
@@ -129,10 +129,10 @@ class Routing:
         if is_new and leg.id in track.sinks:
             self._want_key_frame(participant, track)
 
-    def _source(self, track: Track) -> Section | None:
-        """Return the section on which a participant sends this track, if there is one."""
+    def _layout(self, track: Track) -> Layout:
+        """Return the layout of the leg that sends a track; an empty layout if there is no such leg."""
         leg = self._leg(track.participant)
-        return leg.layout.published.get(track.label) if leg is not None else None
+        return leg.layout if leg is not None else Layout()
 
     def _leg(self, id_: str) -> Leg | None:
         """Return a participant's leg, if it has one."""
@@ -189,19 +189,28 @@ def _may_send(participant: Participant, track: Track) -> bool:
     return state.is_present and not state.is_on_hold and kind not in state.muted
 
 
-def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> Sink | None:
+def _sink(track: Track, layout: Layout, leg: Leg, section: Section) -> Sink | None:
     """Return the sink for a track on a leg's section; None while the track has no source or the leg no address.
 
     A section without the source's preferred codec gets a sink that takes no packets. Otherwise the track would stop for
     all receivers: a packet is forwarded only if all of them can take it.
+
+    :param layout: the layout of the leg that sends the track.
     """
-    destination = leg.addresses.destination
+    destination, source = leg.addresses.destination, layout.published.get(track.label)
     if source is None or destination is None:
         return None
     ours = {codec.key: codec for codec in section.codecs}
     if source.codecs[0].key not in ours:
         ours = {}
     types = {codec.payload_type: ours[codec.key] for codec in source.codecs if codec.key in ours}
+    retransmits = {
+        codec.payload_type: codec.rtx_payload_type for codec in types.values() if codec.rtx_payload_type is not None
+    }
+    # A packet that is sent again must be the same to the last bit, unless RTX gives it another sequence number. With
+    # another transport-wide number, AES-GCM would reveal its authentication key.
+    is_numbered = track.kind == "audio" or len(retransmits) == len(types)
+    number_id = section.extensions.get(TRANSPORT_CC, 0) if is_numbered else 0
     return Sink(
         track=track,
         handle=leg.srtp_tx,
@@ -210,10 +219,10 @@ def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> S
         extensions={
             id_: section.extensions[uri]
             for uri, id_ in source.extensions.items()
-            if uri in section.extensions and uri != MID
+            if uri in section.extensions and uri not in {MID, TRANSPORT_CC}
         },
-        retransmits={
-            codec.payload_type: codec.rtx_payload_type for codec in types.values() if codec.rtx_payload_type is not None
-        },
+        retransmits=retransmits,
         gso=leg.addresses.gso,
+        departures=leg.departures if number_id else None,
+        number_ids=NumberIds(layout.number_id, number_id) if number_id else NO_NUMBERS,
     )

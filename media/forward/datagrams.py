@@ -31,6 +31,9 @@ LONGEST_BATCH = 32
 NAME_SIZE = 28  # bytes of a struct sockaddr_in6, which is larger than sockaddr_in
 _HEADER = 64  # bytes of a struct mmsghdr
 _UDP_SEGMENT = 103
+# The socket option with which the kernel states when each datagram has arrived (socket(7)), and the type of the control
+# message that states it. Its data is a struct timespec of the time of day.
+SO_TIMESTAMPNS = 35
 
 ffi = FFI()
 ffi.cdef(
@@ -39,6 +42,7 @@ ffi.cdef(
     struct msghdr { void *msg_name; unsigned int msg_namelen; struct iovec *msg_iov; size_t msg_iovlen;
                     void *msg_control; size_t msg_controllen; int msg_flags; };
     struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; };
+    struct arrival { size_t length; int level; int type; int64_t seconds; int64_t nanoseconds; };
     int recvmmsg(int sockfd, struct mmsghdr *msgvec, unsigned int vlen, int flags, void *timeout);
     int sendmmsg(int sockfd, struct mmsghdr *msgvec, unsigned int vlen, int flags);
     """
@@ -97,17 +101,28 @@ class Inbox(_Batch):
         # changes it when it decrypts.
         self.received_addresses = [address_in_memory(self._headers + i) + 56 for i in range(slots)]
         self._names = ffi.new("unsigned char[]", slots * NAME_SIZE)
+        self._controls = ffi.new("struct arrival[]", slots)
         view = memoryview(ffi.buffer(self._names))
         # For each slot, the sockaddr that its datagram came from. An IPv4 sockaddr is padded with zeros.
         self.sources = [view[start : start + NAME_SIZE] for start in range(0, slots * NAME_SIZE, NAME_SIZE)]
         for i in range(slots):
             self._headers[i].msg_hdr.msg_name = self._names + i * NAME_SIZE
+            self._headers[i].msg_hdr.msg_control = self._controls + i
             self._iovecs[i].iov_len = LARGEST
+        self._room_for_controls = array("Q", [ffi.sizeof("struct arrival")]) * slots
 
     def receive(self, fd: int) -> int:
         """Fill slots with the datagrams that wait at a non-blocking socket; return their number."""
+        self.fields[5::8] = self._room_for_controls
         count: int = libc.recvmmsg(fd, self._headers, self.slots, _DONTWAIT, _NULL)
         return count if count > 0 else 0
+
+    def age(self, slot: int, now: int) -> float:
+        """Return for how many seconds a datagram has waited, given the time of day in ns. 0 if that is unknown."""
+        control = self._controls[slot]
+        if self.fields[8 * slot + 5] < ffi.sizeof("struct arrival") or control.type != SO_TIMESTAMPNS:
+            return 0.0
+        return float(now - control.seconds * 1_000_000_000 - control.nanoseconds) / 1e9
 
     def length(self, slot: int) -> int:
         """Return the length of a datagram."""

@@ -19,13 +19,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "fastpath.h"
 
+#define SCM_TIMESTAMPNS_OLD 35 /* SO_TIMESTAMPNS: the name has two meanings, depending on the size of time_t */
 #define UDP_SEGMENT_OPTION 103 /* UDP_SEGMENT of linux/udp.h, which older headers lack */
 
 enum {
     HEADER_SIZE = 12,
+    NUMBER_AT = HEADER_SIZE + 5, /* where make_room places a transport-wide number */
     RTCP_FIRST = 192, /* payload types, with the marker bit, that are RTCP (RFC 5761 section 4) */
     RTCP_LAST = 223
 };
@@ -42,6 +45,7 @@ struct arrival {
     const uint8_t *packet;
     int size;
     int elements;
+    int number_at; /* where the sender's transport-wide number is; 0 if there is none */
     int64_t sequence;
     uint32_t timestamp;
 };
@@ -50,8 +54,15 @@ struct arrival {
 struct outbound {
     struct fastpath *path;
     struct mmsghdr *headers;
+    double now;
     int slots;
     int messages;
+};
+
+/* A packet as the receivers of a variant get it. */
+struct written {
+    int size;
+    int number_at; /* where its transport-wide number is */
 };
 
 static inline uint16_t read16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
@@ -139,10 +150,17 @@ static const struct route *route_of(const struct track *track, uint8_t payload_t
     return NULL;
 }
 
+/* The values that the fast path reads from a packet's header extension; -1 where the packet has none. */
+struct stated {
+    int level;     /* audio level (RFC 6464) */
+    int number;    /* transport-wide sequence number */
+    int number_at; /* where it is in the packet; 0 if there is none */
+};
+
 /* Return a bit for each ID in a packet's header extension. Return -1 for an unusual packet: one with padding, with
- * contributing sources, with elements that are not one-byte elements, or with too many (MOST_ELEMENTS). Set
- * `level` if an audio level is stated. */
-static int read_elements(const uint8_t *packet, int size, int level_id, int *level) {
+ * contributing sources, with elements that are not one-byte elements, or with too many (MOST_ELEMENTS). Fill `stated`
+ * from the first elements with these IDs; 0 is no ID. */
+static int read_elements(const uint8_t *packet, int size, int level_id, int number_id, struct stated *stated) {
     if (packet[0] == 0x80)
         return 0;
     if (packet[0] != 0x90 || size < HEADER_SIZE + 4 || read16(packet + 12) != 0xBEDE)
@@ -161,12 +179,41 @@ static int read_elements(const uint8_t *packet, int size, int level_id, int *lev
         }
         if (id == 15 || next > end)
             return -1;
-        if (id == level_id && id != 0 && !(ids >> id & 1))
-            *level = packet[at + 1] & 0x7F;
+        if (!(ids >> id & 1) && id != 0) {
+            if (id == level_id)
+                stated->level = packet[at + 1] & 0x7F;
+            if (id == number_id && next - at == 3) {
+                stated->number_at = at + 1;
+                stated->number = read16(packet + at + 1);
+            }
+        }
         ids |= 1 << id;
         at = next;
     }
     return ids;
+}
+
+/* Like Arrivals._note. */
+static void note(struct arrivals *arrivals, uint16_t number, double now) {
+    if (arrivals->newest < 0) {
+        arrivals->newest = 0xFFFF + number;
+        arrivals->unreported = 0x10000 + number;
+    }
+    int64_t place = arrivals->newest + (int16_t)(number - arrivals->newest);
+    if (place > arrivals->newest) {
+        int64_t oldest = place - ARRIVALS + 1, skipped = arrivals->newest + 1;
+        for (skipped = skipped > oldest ? skipped : oldest; skipped <= place; skipped++)
+            arrivals->at[skipped & (ARRIVALS - 1)] = -1;
+        arrivals->newest = place;
+        if (arrivals->unreported < oldest)
+            arrivals->unreported = oldest;
+    }
+    int64_t *at = &arrivals->at[place & (ARRIVALS - 1)];
+    if (place > arrivals->newest - LATE && *at < 0) {
+        *at = (int64_t)(now * TICKS_A_SECOND);
+        if (arrivals->unreported > place)
+            arrivals->unreported = place;
+    }
 }
 
 /* Like Stream.take, but only for the expected packet. */
@@ -210,9 +257,21 @@ static bool is_near(const struct stream *stream, uint16_t sequence) {
     return stream->expected < 0 || (uint16_t)(sequence - stream->expected + NEAR) < 2 * NEAR;
 }
 
+/* Return when a datagram has arrived: the kernel states how long it has waited. `real` is the time of day in seconds. */
+static double arrival_of(const struct msghdr *header, double now, const struct timespec *real) {
+    const struct cmsghdr *control = header->msg_control;
+    if (header->msg_controllen < CMSG_SPACE(sizeof(struct timespec)) || control->cmsg_type != SCM_TIMESTAMPNS_OLD)
+        return now;
+    struct timespec at;
+    memcpy(&at, CMSG_DATA(control), sizeof at);
+    double waited = (double)(real->tv_sec - at.tv_sec) + (double)(real->tv_nsec - at.tv_nsec) / 1e9;
+    return waited > 0 && waited < LONGEST_WAIT ? now - waited : now;
+}
+
 /* Take one datagram, and return its verdict. If the packet will be forwarded, fill `arrival`. Otherwise leave
  * `arrival->track` NULL. */
-static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *packet, double now, struct arrival *arrival) {
+static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *packet, double now, double arrived,
+                       struct arrival *arrival) {
     int size = (int)header->msg_len;
     if (size < HEADER_SIZE || packet[0] >> 6 != 2 || (packet[1] >= RTCP_FIRST && packet[1] <= RTCP_LAST))
         return UNTOUCHED;
@@ -239,18 +298,21 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
     struct track *track = flow->track;
     uint16_t sequence = read16(packet + 2);
     uint32_t timestamp = read32(packet + 4);
-    int level = -1;
+    struct stated stated = {-1, -1, 0};
     arrival->packet = packet;
     arrival->size = size;
-    arrival->elements = read_elements(packet, size, track->level_id, &level);
+    arrival->elements = read_elements(packet, size, track->level_id, leg->arrivals->id, &stated);
     arrival->route = route_of(track, packet[1] & 0x7F);
     if (arrival->elements < 0 || arrival->route == NULL || stream->expected < 0 || now >= stream->asks_at ||
         sequence != (uint16_t)stream->expected || track->resumes || track->stream != stream ||
         stream->expected + track->sequence_shift != track->last_sequence + 1)
         return DECRYPTED;
     take(stream, timestamp, now);
-    if (level >= 0 && level < QUIET)
-        track->loudness += 1 - level / (double)QUIET;
+    arrival->number_at = stated.number_at;
+    if (stated.number >= 0)
+        note(leg->arrivals, (uint16_t)stated.number, arrived);
+    if (stated.level >= 0 && stated.level < QUIET)
+        track->loudness += 1 - stated.level / (double)QUIET;
     place(track, arrival, timestamp, now);
     return SETTLED;
 }
@@ -306,9 +368,17 @@ static void lay(struct outbound *out, uintptr_t name, struct iovec *first, int c
         CMSG_LEN(sizeof(uint16_t)), IPPROTO_UDP, UDP_SEGMENT_OPTION, (uint16_t)first->iov_len};
 }
 
+/* Like Departures.note. */
+static uint16_t depart(struct departures *departures, int size, double now) {
+    int64_t number = departures->next++;
+    departures->sent[number & (DEPARTURES - 1)] = (struct departure){now, size};
+    return (uint16_t)number;
+}
+
 /* Encrypt packets for a receiver, and make messages of them. Packets of one size make a GSO batch. Its last packet may
  * be shorter. */
-static void send_to(struct outbound *out, const struct variant *variant, int receiver, const int *sizes, int count) {
+static void send_to(struct outbound *out, const struct variant *variant, int receiver, const struct written *written,
+                    int count) {
     struct fastpath *path = out->path;
     if (out->slots + count > SLOTS_OUT || out->messages + count > SLOTS_OUT)
         flush(out);
@@ -316,11 +386,13 @@ static void send_to(struct outbound *out, const struct variant *variant, int rec
     int longest = variant->gso ? path->longest_batch : 1, failed = 0;
     for (int i = 0; i < count; i++) {
         uint8_t *slot = path->slots_out + (size_t)(out->slots + i) * SLOT_SIZE;
-        int size = sizes[i];
+        int size = written[i].size;
         memcpy(slot, path->rewritten + i * SLOT_SIZE, (size_t)size);
+        if (variant->number_id)
+            write16(slot + written[i].number_at, depart(variant->departures[receiver], size, out->now));
         failed += ((crypt)path->protect)((void *)variant->sessions[receiver], slot, &size) != 0;
         iovecs[i].iov_len = (size_t)size;
-        if (sizes[i] > LARGEST_SEGMENT)
+        if (written[i].size > LARGEST_SEGMENT)
             longest = 1;
     }
     path->sent += count;
@@ -356,8 +428,22 @@ static void translate(uint8_t *packet, const uint8_t *ids) {
     }
 }
 
+/* Like rtp.with_number: make room for a transport-wide number, as the first element of the header extension. Return the
+ * new size of the packet. The number's place is NUMBER_AT. */
+static int make_room(uint8_t *packet, int size) {
+    bool is_extended = packet[0] & 0x10;
+    int begin = is_extended ? HEADER_SIZE + 4 : HEADER_SIZE, room = is_extended ? 4 : 8;
+    memmove(packet + begin + room, packet + begin, (size_t)(size - begin));
+    packet[0] |= 0x10;
+    write16(packet + HEADER_SIZE, 0xBEDE);
+    write16(packet + HEADER_SIZE + 2, (uint16_t)(is_extended ? read16(packet + HEADER_SIZE + 2) + 1 : 1));
+    memset(packet + HEADER_SIZE + 4, 0, 4);
+    return size + room;
+}
+
 /* Write a packet as the receivers of a variant get it, before encryption. */
-static void rewrite(uint8_t *to, const struct arrival *from, const struct variant *variant) {
+static struct written rewrite(uint8_t *to, const struct arrival *from, const struct variant *variant) {
+    struct written written = {from->size, from->number_at};
     memcpy(to, from->packet, (size_t)from->size);
     to[1] = (uint8_t)((to[1] & 0x80) | variant->payload_type);
     write16(to + 2, (uint16_t)(from->sequence + variant->distance));
@@ -365,25 +451,30 @@ static void rewrite(uint8_t *to, const struct arrival *from, const struct varian
     write32(to + 8, from->track->ssrc);
     if (from->elements & variant->foreign)
         translate(to, variant->ids);
+    if (variant->number_id && !written.number_at) {
+        written.size = make_room(to, from->size);
+        written.number_at = NUMBER_AT;
+    }
+    if (variant->number_id)
+        to[written.number_at - 1] = (uint8_t)(variant->number_id << 4 | 1);
+    return written;
 }
 
 /* Send all packets that have the route of the first one, and set their `route` to NULL. */
 static void forward(struct outbound *out, struct arrival *arrivals, int count) {
     const struct route *route = arrivals[0].route;
     const struct arrival *burst[SLOTS_IN];
-    int sizes[SLOTS_IN], length = 0;
-    for (int i = 0; i < count; i++) {
-        if (arrivals[i].route == route) {
-            sizes[length] = arrivals[i].size;
+    struct written written[SLOTS_IN];
+    int length = 0;
+    for (int i = 0; i < count; i++)
+        if (arrivals[i].route == route)
             burst[length++] = &arrivals[i];
-        }
-    }
     for (int v = 0; v < route->variants; v++) {
         const struct variant *variant = &route->variant[v];
         for (int i = 0; i < length; i++)
-            rewrite(out->path->rewritten + i * SLOT_SIZE, burst[i], variant);
+            written[i] = rewrite(out->path->rewritten + i * SLOT_SIZE, burst[i], variant);
         for (int receiver = 0; receiver < variant->receivers; receiver++)
-            send_to(out, variant, receiver, sizes, length);
+            send_to(out, variant, receiver, written, length);
     }
     for (int i = 0; i < count; i++)
         if (arrivals[i].route == route)
@@ -392,15 +483,21 @@ static void forward(struct outbound *out, struct arrival *arrivals, int count) {
 
 int fastpath_turn(struct fastpath *path, double now) {
     struct mmsghdr *headers = (struct mmsghdr *)path->headers_in;
+    for (int i = 0; i < SLOTS_IN; i++)
+        headers[i].msg_hdr.msg_controllen = CMSG_SPACE(sizeof(struct timespec));
     int count = recvmmsg(path->fd, headers, SLOTS_IN, MSG_DONTWAIT, NULL), arrived = 0;
     struct arrival arrivals[SLOTS_IN];
+    struct timespec real;
+    clock_gettime(CLOCK_REALTIME, &real);
     for (int i = 0; i < count; i++) {
         arrivals[arrived].track = NULL;
-        path->verdicts[i] = receive(path, headers + i, path->slots_in + i * SLOT_SIZE, now, &arrivals[arrived]);
+        path->arrived[i] = arrival_of(&headers[i].msg_hdr, now, &real);
+        path->verdicts[i] =
+            receive(path, headers + i, path->slots_in + i * SLOT_SIZE, now, path->arrived[i], &arrivals[arrived]);
         if (arrivals[arrived].track != NULL)
             arrived++;
     }
-    struct outbound out = {.path = path, .headers = (struct mmsghdr *)path->headers_out};
+    struct outbound out = {.path = path, .headers = (struct mmsghdr *)path->headers_out, .now = now};
     for (int i = 0; i < arrived; i++)
         if (arrivals[i].route != NULL)
             forward(&out, arrivals + i, arrived - i);

@@ -17,8 +17,13 @@ enum limits {
     ARENA_SIZE = 614400,      /* bytes of an arena: 512 packets of 1200 */
     ELEMENT_IDS = 15,         /* IDs that a one-byte header extension may use, and 0 (RFC 8285 section 4.2) */
     MOST_ELEMENTS = 32,       /* elements and runs of padding in a header extension: rtp.MOST_ELEMENTS */
+    ARRIVALS = 1024,          /* packets of a leg whose arrival is remembered: half a second at its limit. A power of two */
+    LATE = 128,               /* a packet that comes more than this many numbers late counts as lost */
+    DEPARTURES = 2048,        /* packets to a leg that are remembered until its feedback comes. A power of two */
+    TICKS_A_SECOND = 4000,    /* of arrival times: the unit of transport-wide feedback, 250 us */
     QUIET = 60,               /* audio level in -dBov; anything quieter is noise */
     BUCKETS = 1024,           /* buckets of the table of addresses. A power of two */
+    LONGEST_WAIT = 1,         /* a datagram that waited for more seconds than this is an effect of a clock that was set */
     NEAR = 3000               /* largest plausible distance to the expected packet: over 1 s of video (RFC 3550, A.1) */
 };
 
@@ -58,6 +63,17 @@ struct history {
     struct kept kept[HISTORY]; /* indexed by the last bits of the sequence number */
 };
 
+/* departures.Departures: the packets sent to a leg with transport-wide numbers */
+struct departure {
+    double at;                /* in seconds */
+    int32_t size;             /* in bytes, before encryption; 0 once the leg has acknowledged the packet */
+};
+
+struct departures {
+    int64_t next;             /* the number of the next packet, counted on beyond 16 bits */
+    struct departure sent[DEPARTURES]; /* by the last bits of the number */
+};
+
 /* tracks.Variant: receivers that get the same bytes before encryption. */
 struct variant {
     uint8_t payload_type;
@@ -68,6 +84,8 @@ struct variant {
     int32_t receivers;
     uintptr_t *sessions;      /* the SRTP session of each receiver */
     uintptr_t *names;         /* the sockaddr of each receiver */
+    uint8_t number_id;        /* the receivers' ID of the header extension with transport-wide numbers; 0: no numbers */
+    struct departures **departures; /* of each receiver, if packets have such numbers */
 };
 
 /* tracks.Route */
@@ -103,6 +121,14 @@ struct flow {
     struct track *track;
 };
 
+/* arrivals.Arrivals */
+struct arrivals {
+    int64_t newest;           /* the highest transport-wide number, counted on beyond 16 bits; negative before the first */
+    int64_t unreported;       /* the lowest number that the next feedback must report */
+    int64_t at[ARRIVALS];     /* by the last bits of the number, in ticks; -1 for a packet that has not arrived */
+    uint8_t id;               /* of the header extension with the number; 0 if it was not negotiated */
+};
+
 /* leg.Leg: its SRTP session, its Quota and its Sources. */
 struct leg {
     uintptr_t session;        /* the SRTP session that decrypts; 0 while there is none */
@@ -111,6 +137,7 @@ struct leg {
     int32_t failures_left;    /* packets that libsrtp may still refuse within this tick */
     int64_t excess;           /* datagrams dropped because they exceeded the quota or came without a session */
     int64_t unauthentic;      /* packets that libsrtp refused, or that were not tried after too many refusals */
+    struct arrivals *arrivals;
     int32_t flows;
     struct flow *flow;
 };
@@ -136,6 +163,7 @@ struct fastpath {
     uint8_t *slots_in;
     uint8_t *slots_out;
     uint8_t verdicts[SLOTS_IN];      /* of each datagram that the last turn read */
+    double arrived[SLOTS_IN];        /* when each of these datagrams has arrived, as far as the kernel knows it */
     uintptr_t gso_unsupported[SLOTS_IN]; /* sockaddrs whose paths refused a GSO batch; Python reads and clears them */
     int32_t gso_unsupported_count;
     int64_t sent;             /* packets, counted once per receiver, whether or not the kernel accepted them */

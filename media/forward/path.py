@@ -7,13 +7,14 @@ calls libsrtp, so the interpreter itself only makes the copy for each receiver.
 
 import logging
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
 
 from media import aiortc_adapter as adapter
 from media.forward.datagrams import LONGEST_BATCH, SLOT, Outbox
+from media.forward.departures import Departures
 from media.forward.memory import FULL, LARGEST_SEGMENT, SLOTS_OUT
-from media.forward.rtp import HEADER, HEADER_SIZE, translate_extensions
+from media.forward.rtp import HEADER, HEADER_SIZE, number_place, translate_extensions, with_number
 from media.forward.tracks import Receivers, Route
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Forwarder:
         self._lengths = [cast("int *", each) for each in self._box.length_addresses]
         self._slots = self._messages = 0
         self.sent = self.unprotected = 0
+        self._now = 0.0
         # How many bursts raised an exception.
         self.faults = 0
 
@@ -52,8 +54,9 @@ class Forwarder:
         """The sockaddrs (by address in memory) whose network paths do not support GSO. The caller clears the set."""
         return self._box.gso_unsupported
 
-    def forward(self, routes: Iterable[Route]) -> None:
+    def forward(self, routes: Iterable[Route], now: float) -> None:
         """Send the bursts of these routes, and empty the bursts. Never raises."""
+        self._now = now
         for route in routes:
             try:
                 self._forward(route)
@@ -71,22 +74,29 @@ class Forwarder:
         # Drop packets that the outbox cannot hold.
         del burst[SLOTS_OUT:]
         route.track.packets += len(burst)
-        for type_, distance, ids, foreign, receivers in route.variants:
-            packets = []
+        for type_, distance, ids, foreign, receivers, number_ids in route.variants:
+            packets, places = [], []
             for sequence, timestamp, elements, content in burst:
+                place = number_place(content, number_ids.source) if elements >> number_ids.source & 1 else 0
                 if elements & foreign:
                     content = translate_extensions(content, ids)
+                if number_ids.receiver:
+                    content, place = with_number(content, place, number_ids.receiver)
+                    places.append(place)
                 header = pack(content[0], content[1] & 0x80 | type_, sequence + distance & 0xFFFF, timestamp, ssrc)
                 packets.append(header + content[HEADER_SIZE:])
             room = SLOTS_OUT // len(packets)
             if len(receivers.handles) <= room:
-                self._send(packets, receivers)
+                self._send(packets, places, receivers)
             else:
                 for begin in range(0, len(receivers.handles), room):
-                    self._send(packets, receivers.part(begin, begin + room))
+                    self._send(packets, places, receivers.part(begin, begin + room))
 
-    def _send(self, packets: list[bytes], receivers: Receivers) -> None:
-        """Encrypt packets for each receiver. Packets of one size go to a receiver as one GSO batch."""
+    def _send(self, packets: list[bytes], places: list[int], receivers: Receivers) -> None:
+        """Encrypt packets for each receiver. Packets of one size go to a receiver as one GSO batch.
+
+        :param places: where each packet has its transport-wide number, if the receivers get numbers.
+        """
         handles, step = receivers.handles, len(packets)
         if self._slots + step * len(handles) > SLOTS_OUT:
             self._flush()
@@ -97,6 +107,8 @@ class Forwarder:
             size = sizes[offset]
             for start in range((first + offset) * SLOT, end * SLOT, step * SLOT):
                 view[start : start + size] = packet
+        if places:
+            self._number(first, sizes, places, receivers.departures)
         box.lengths[2 * first + 1 : 2 * end : 2] = sizes * len(handles)
         each = handles if step == 1 else chain.from_iterable(map(repeat, handles, repeat(step)))
         failures = list(map(adapter.srtp_protect, each, self._pointers[first:end], self._lengths[first:end]))
@@ -110,6 +122,15 @@ class Forwarder:
         self._slots = end
         if self._messages >= FULL:
             self._flush()
+
+    def _number(self, first: int, sizes: "array[int]", places: list[int], all_departures: Sequence[Departures]) -> None:
+        """Write transport-wide numbers into the packets, which are in successive slots from `first` on."""
+        start = first * SLOT
+        for departures in all_departures:
+            for size, place in zip(sizes, places, strict=True):
+                number = departures.note(size, self._now)
+                self._box.view[start + place : start + place + 2] = number.to_bytes(2, "big")
+                start += SLOT
 
     def _names_without(self, receivers: Receivers, failures: list[int]) -> "array[int]":
         """Return the addresses of the receivers' sockaddrs, but 0 for each receiver for which encryption failed.

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 
 HEADER = struct.Struct(">BBHII")
 HEADER_SIZE = HEADER.size
+# The bytes that a retransmission has more than the original (RFC 4588 section 4).
+RTX_HEADER_SIZE = 2
 
 # A packet with more elements and runs of padding than this in its header extension is not sound. Browsers write about
 # ten. A member could write hundreds, and each takes time.
@@ -90,6 +92,37 @@ def translate_extensions(packet: bytes, ids: Mapping[int, int]) -> bytes:
         elif new != id_:
             changed[begin] = new << 4 | changed[begin] & 0x0F if short else new
     return bytes(changed)
+
+
+def number_place(packet: bytes, id_: int) -> int:
+    """Return where the transport-wide number is, in the first extension element with this ID; 0 without one.
+
+    The packet must be sound (`element_ids`). 0 is no ID.
+    """
+    for each, _, data, end in elements(packet):
+        if each == id_ != 0:
+            return data if end - data == 2 else 0
+    return 0
+
+
+def with_number(packet: bytes, place: int, id_: int) -> tuple[bytes, int]:
+    """Return a packet with an extension element for a transport-wide number, and the place of the number.
+
+    :param place: where the packet has such a number already; 0 if it has none. A new element becomes the first one, so
+        that no other element can hide it.
+    :param id_: the ID of the element, below 15.
+    """
+    at, end = extension_bounds(packet)
+    profile = int.from_bytes(packet[at - 4 : at - 2], "big") if packet[0] & 0x10 else 0
+    is_short = profile & 0xFFF0 != _TWO_BYTES
+    head = bytes([id_ << 4 | 1]) if is_short else bytes([id_, 2])
+    if place:
+        return packet[: place - len(head)] + head + packet[place:], place
+    rest = packet[at:end] if profile == _ONE_BYTE or not is_short else b""
+    added = head + bytes(4 - len(head))
+    begin = packet[: HEADER_SIZE + 4 * (packet[0] & 0x0F)]
+    extension = struct.pack(">HH", _ONE_BYTE if is_short else profile, 1 + len(rest) // 4) + added + rest
+    return bytes([begin[0] | 0x10]) + begin[1:] + extension + packet[end:], len(begin) + 4 + len(head)
 
 
 def element(packet: bytes, id_: int) -> bytes | None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from media.aiortc_adapter import address_of_session
+from media.forward.datagrams import address_in_memory
+from media.forward.departures import Departures
 from media.forward.history import History, Kept
 from media.forward.memory import ELEMENT_IDS, QUIET, Shared, ffi
 from media.forward.rtp import HEADER_SIZE, element
@@ -59,10 +61,24 @@ class Receivers(NamedTuple):
     names: "array[int]"
     # Whether the network paths to these receivers support GSO batches.
     gso: bool = True
+    # Where the packets to each receiver are recorded, if they get transport-wide numbers.
+    departures: Sequence[Departures] = ()
 
     def part(self, begin: int, end: int) -> "Receivers":
         """Return the receivers from `begin` to `end`."""
-        return Receivers(self.handles[begin:end], self.names[begin:end], self.gso)
+        return Receivers(self.handles[begin:end], self.names[begin:end], self.gso, self.departures[begin:end])
+
+
+class NumberIds(NamedTuple):
+    """The IDs of the header extension with transport-wide numbers; 0 where it is not in use."""
+
+    # In packets of the source.
+    source: int = 0
+    # In packets to the receiver.
+    receiver: int = 0
+
+
+NO_NUMBERS = NumberIds()
 
 
 class Variant(NamedTuple):
@@ -78,6 +94,7 @@ class Variant(NamedTuple):
     foreign: int
     # Where the packets go.
     receivers: Receivers
+    number_ids: NumberIds = NO_NUMBERS
 
 
 @dataclass(eq=False, slots=True)
@@ -106,6 +123,9 @@ class Sink:
     retransmits: Mapping[int, int]
     # Whether the network path to the leg supports GSO batches.
     gso: bool = True
+    # Where the packets to the leg are recorded, if they get transport-wide numbers.
+    departures: Departures | None = None
+    number_ids: NumberIds = NO_NUMBERS
     # What is added to the track's sequence numbers for this receiver.
     distance: int = 0
     # The first packet, in the track's numbering, that the receiver gets.
@@ -130,11 +150,11 @@ class Sink:
 
     @property
     def _way(self) -> tuple[Any, ...]:
-        return self.address, self.payload_types, self.extensions, self.retransmits, self.gso
+        return self.address, self.payload_types, self.extensions, self.retransmits, self.gso, self.number_ids
 
 
 # The payload type and the distance of a variant, its IDs of header extensions, and whether it uses GSO batches.
-_Key = tuple[int, int, tuple[tuple[int, int], ...], bool]
+_Key = tuple[int, int, tuple[tuple[int, int], ...], bool, NumberIds]
 
 
 @dataclass(eq=False, slots=True)
@@ -146,17 +166,22 @@ class _Group:
     # The `struct variant`. It points into `sessions` and the variant's names.
     memory: Any
     handles: list[Any] = field(init=False)
+    departures: list[Departures] = field(init=False)
     sessions: "array[int]" = field(init=False)
+    ledgers: "array[int]" = field(init=False)
 
     def __post_init__(self) -> None:
         """Write the variant into the memory of the fast path."""
         receivers = self.variant.receivers
-        self.handles = list(receivers.handles)
-        self.variant = variant = self.variant._replace(receivers=receivers._replace(handles=self.handles))
+        self.handles, self.departures = list(receivers.handles), list(receivers.departures)
+        receivers = receivers._replace(handles=self.handles, departures=self.departures)
+        self.variant = variant = self.variant._replace(receivers=receivers)
         self.sessions = array("Q", map(address_of_session, self.handles))
+        self.ledgers = array("Q", (address_in_memory(each.memory) for each in self.departures))
         memory = self.memory
         memory.payload_type, memory.distance, memory.gso = variant.payload_type, variant.distance, receivers.gso
         memory.foreign = variant.foreign & _SHORT_IDS
+        memory.number_id = variant.number_ids.receiver
         memory.ids = [variant.ids.get(id_, 0) for id_ in range(ELEMENT_IDS)]
         self._share()
 
@@ -166,6 +191,9 @@ class _Group:
         self.handles.append(sink.handle)
         self.sessions.append(address_of_session(sink.handle))
         self.variant.receivers.names.append(sink.address)
+        if sink.departures is not None:
+            self.departures.append(sink.departures)
+            self.ledgers.append(address_in_memory(sink.departures.memory))
         self._share()
 
     def remove(self, sink: Sink) -> None:
@@ -173,6 +201,8 @@ class _Group:
         index = self.sinks.index(sink)
         for each in (self.sinks, self.handles, self.sessions, self.variant.receivers.names):
             del each[index]
+        if sink.departures is not None:
+            del self.departures[index], self.ledgers[index]
         self._share()
 
     def _share(self) -> None:
@@ -180,6 +210,7 @@ class _Group:
         self.memory.receivers = len(self.sinks)
         self.memory.sessions = ffi.cast("uintptr_t *", self.sessions.buffer_info()[0])
         self.memory.names = ffi.cast("uintptr_t *", self.variant.receivers.names.buffer_info()[0])
+        self.memory.departures = ffi.cast("struct departures **", self.ledgers.buffer_info()[0])
 
 
 class Pause(NamedTuple):
@@ -507,7 +538,7 @@ class Track:
 
 def _key(payload_type: int, sink: Sink) -> _Key:
     """Return the values that all sinks of a variant share."""
-    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso
+    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso, sink.number_ids
 
 
 def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]:
@@ -521,9 +552,14 @@ def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]
 
 def _variant(key: _Key, sinks: Iterable[Sink]) -> Variant:
     """Return the variant of these sinks."""
-    type_, distance, ids, gso = key
-    receivers = Receivers([sink.handle for sink in sinks], array("Q", (sink.address for sink in sinks)), gso)
-    return Variant(type_, distance, dict(ids), ~sum(1 << id_ for id_, new in ids if id_ == new), receivers)
+    type_, distance, ids, gso, number_ids = key
+    sinks = list(sinks)
+    departures = [sink.departures for sink in sinks if sink.departures is not None]
+    receivers = Receivers(
+        [sink.handle for sink in sinks], array("Q", (sink.address for sink in sinks)), gso, departures
+    )
+    foreign = ~sum(1 << id_ for id_, new in ids if id_ == new)
+    return Variant(type_, distance, dict(ids), foreign, receivers, number_ids)
 
 
 def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:

@@ -17,13 +17,9 @@ Key = tuple[str, ...]
 # For each media section: its kind, and the codecs that it can carry.
 Shown = frozenset[tuple[str, frozenset[Key]]]
 
-# Whether the focus writes transport-wide sequence numbers and answers with transport-wide feedback.
-SERVES_TRANSPORT_CC = False
-
-_TRANSPORT_CC = ("transport-cc",) if SERVES_TRANSPORT_CC else ()
 FEEDBACK: Mapping[str, tuple[str, ...]] = {
-    "audio": _TRANSPORT_CC,
-    "video": ("nack", "nack pli", "ccm fir", "goog-remb", *_TRANSPORT_CC),
+    "audio": ("transport-cc",),
+    "video": ("nack", "nack pli", "ccm fir", "goog-remb", "transport-cc"),
 }
 
 _OPUS: Key = ("opus",)

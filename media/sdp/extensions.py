@@ -5,16 +5,14 @@ different for a receiver, and blanks extensions that the receiving leg has not a
 
 The focus does not serve these extensions, so it does not agree to them:
 
-- transport-wide sequence numbers (unless `codecs.SERVES_TRANSPORT_CC`): the focus does not answer them;
 - rtp-stream-id and repaired-rtp-stream-id: simulcast is not supported;
-- toffset, video-timing and abs-capture-time: they refer to the original sender's clock, but the receiver would apply
-  them to the focus's clock;
+- video-timing and abs-capture-time: they refer to the original sender's clock, but the receiver would apply them to
+  the focus's clock;
 - color-space and video-content-type: they would have to be repeated after every change of source.
 """
 
 from collections.abc import Collection, Mapping
 
-from media.sdp.codecs import SERVES_TRANSPORT_CC
 from media.sdp.description import NegotiationError, ParsedSection, number
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -24,6 +22,7 @@ PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 DEPENDENCY_DESCRIPTOR = (
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"  # AV1 RTP, appendix A
 )
+TIME_OFFSET = "urn:ietf:params:rtp-hdrext:toffset"
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 
 _BOTH = frozenset({"audio", "video"})
@@ -43,7 +42,11 @@ SERVED: Mapping[str, frozenset[str]] = {
     PLAYOUT_DELAY: _VIDEO,
     # The dependencies between frames, for AV1 and VP9. Forwarded unchanged, because they start again at each key frame.
     DEPENDENCY_DESCRIPTOR: _VIDEO,
-    **({TRANSPORT_CC: _BOTH} if SERVES_TRANSPORT_CC else {}),
+    # How long the sender has held the packet back (RFC 5450). A receiver without TRANSPORT_CC estimates its bandwidth
+    # from the delays of each stream, and needs this time for it. Forwarded unchanged.
+    TIME_OFFSET: _VIDEO,
+    # The number of each packet in its transport. The focus writes numbers of its own to each receiver.
+    TRANSPORT_CC: _BOTH,
 }
 
 
@@ -51,6 +54,7 @@ SERVED: Mapping[str, frozenset[str]] = {
 _LAYERED = frozenset({"AV1", "VP9"})
 _USUAL = {
     AUDIO_LEVEL: 1,
+    TIME_OFFSET: 14,
     TRANSPORT_CC: 3,
     MID: 4,
     PLAYOUT_DELAY: 5,
@@ -98,25 +102,36 @@ def meaning(key: str) -> str:
 def agreed_extensions(media: ParsedSection, mixed: bool) -> dict[str, int]:
     """Return the IDs, by URI, of the section's extensions to which the focus agrees.
 
+    Transport-wide numbers must have an ID below 15, so that they fit into the short form.
+
     :param mixed: whether IDs above 14 may be used, which need the longer form (RFC 8285 section 4.3).
     """
     return {
         uri: id_
         for uri, id_ in read_extensions(media).items()
-        if media.kind in SERVED.get(uri, ()) and (id_ <= 14 or mixed)
+        if media.kind in SERVED.get(uri, ()) and (id_ <= 14 or (mixed and uri != TRANSPORT_CC))
     }
 
 
 def offered_extensions(kind: str, known: Mapping[str, int], codecs: Collection[str]) -> dict[str, int]:
     """Return the IDs for a section of our own: the leg's IDs for extensions that it has shown, otherwise free IDs.
 
-    Only extensions that the section's codecs can use are offered. Playout delay is not offered, because browsers set
-    none for cameras. Free IDs are chosen as Chromium chooses them. Chromium remembers the IDs of our offer even after
-    rolling it back. So its own next offer must be able to use these IDs with the same meanings.
+    Only extensions that the section can use are offered:
+
+    - The MID is not offered, because `a=ssrc` identifies our packets.
+    - Playout delay is not offered, because browsers set none for cameras.
+    - The dependency descriptor is offered for codecs with layers.
+    - The time offset is offered to a leg that has shown its extensions, and has no transport-wide numbers among them.
+      All other legs are offered transport-wide numbers.
+
+    Free IDs are chosen as Chromium chooses them. Chromium remembers the IDs of our offer even after rolling it back. So
+    its own next offer must be able to use these IDs with the same meanings.
     """
     free = {id_: None for id_ in range(14, 0, -1) if id_ not in set(known.values())}
     chosen: dict[str, int] = {}
-    left_out = {PLAYOUT_DELAY} if not _LAYERED.isdisjoint(codecs) else {PLAYOUT_DELAY, DEPENDENCY_DESCRIPTOR}
+    left_out = {MID, PLAYOUT_DELAY, TRANSPORT_CC if known and TRANSPORT_CC not in known else TIME_OFFSET}
+    if _LAYERED.isdisjoint(codecs):
+        left_out.add(DEPENDENCY_DESCRIPTOR)
     for uri in (uri for uri, kinds in SERVED.items() if kind in kinds and uri not in left_out):
         wish = _USUAL[uri]
         id_ = known.get(uri) or (wish if wish in free else next(iter(free), 0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from media.sdp.codecs import Agreed, Codec, Codecs, Key, coherent, is_usable, narrowed, newly_numbered, read_codecs
 from media.sdp.description import Description, NegotiationError, ParsedSection, number
-from media.sdp.extensions import agreed_extensions, meaning, offered_extensions, read_extensions
+from media.sdp.extensions import TRANSPORT_CC, agreed_extensions, meaning, offered_extensions, read_extensions
 from media.sdp.media_section import Outgoing, Section, SectionState, revised
 from media.sdp.writer import MAX_MESSAGE_SIZE
 
@@ -324,6 +324,7 @@ def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> 
         return None, numbers
     extensions = offered_extensions(track.kind, numbers.extensions, {codec.name for codec in codecs})
     numbers = replace(numbers, extensions={**numbers.extensions, **extensions})
+    codecs = tuple(_briefly(codec, TRANSPORT_CC in extensions) for codec in codecs)
     section = Section(
         mid=mid,
         kind=track.kind,
@@ -341,6 +342,17 @@ def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> 
     )
     shown = {codec.key: codec for codec in codecs}
     return SectionState(section, RTP, str(codecs[0].payload_type), shown, takes=True, ours=True), numbers
+
+
+def _briefly(codec: Codec, is_numbered: bool) -> Codec:
+    """Return the codec without kinds of feedback that another kind makes unnecessary, so that offers are short.
+
+    :param is_numbered: whether packets have transport-wide numbers.
+    """
+    surplus = {"goog-remb" if is_numbered else "transport-cc"}
+    if "nack pli" in codec.feedback:
+        surplus.add("ccm fir")
+    return replace(codec, feedback=tuple(each for each in codec.feedback if each not in surplus))
 
 
 def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:

@@ -58,7 +58,9 @@ def write_body(
         *(f"a=fingerprint:{each.algorithm} {each.value}" for each in local.fingerprints),
         f"a=setup:{setup}",
     ]
-    body = ["s=-", "t=0 0"]
+    address, _ = _default(local)
+    # One c= line stands for all sections (RFC 8866 section 5.7).
+    body = ["s=-", f"c=IN IP{ipaddress.ip_address(address).version} {address}", "t=0 0"]
     if bundle:
         body.append(f"a=group:BUNDLE {' '.join(bundle)}")
     # "ice2" states that we implement ICE-lite as RFC 8445 defines it.
@@ -82,16 +84,14 @@ def _section(state: SectionState, local: LocalEnd, transport: list[str], *, mixe
         mid = [f"a=mid:{section.mid}"] if section.mid else []
         return [
             f"m={section.kind} 0 {state.protocol} {state.format}",
-            "c=IN IP4 0.0.0.0",
             *mid,
             "a=inactive",
             "a=rtcp-mux",
         ]
-    address, port = local.candidates[0] if local.candidates else ("0.0.0.0", 9)  # noqa: S104 - says "none yet"
+    _, port = _default(local)
     formats = " ".join(map(str, _formats(section.codecs))) or state.format
     lines = [
         f"m={section.kind} {port} {state.protocol} {formats}",
-        f"c=IN IP{ipaddress.ip_address(address).version} {address}",
         *[f"a=mid:{section.mid}"] * bool(section.mid),
         *transport,
     ]
@@ -106,6 +106,11 @@ def _section(state: SectionState, local: LocalEnd, transport: list[str], *, mixe
     for codec in section.codecs:
         lines += _codec(codec)
     return lines + _source(section)
+
+
+def _default(local: LocalEnd) -> tuple[str, int]:
+    """Return the address and port that are used without ICE."""
+    return local.candidates[0] if local.candidates else ("0.0.0.0", 9)  # noqa: S104 - says "none yet"
 
 
 def _formats(codecs: Iterable[Codec]) -> Iterable[int]:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bestFit } from "../../templates/static/testpage/layout.js";
+import { bestFit, besideStrip } from "../../templates/static/testpage/layout.js";
 import { rowsOf } from "../../templates/static/testpage/people-panel.js";
 import { participant } from "./support/conference.js";
 
@@ -20,6 +20,17 @@ for (const [count, width, height, columns] of [
     const fit = bestFit(count, width, height);
     assert.equal(fit.columns, columns);
     assert.ok(fit.tileWidth * columns <= width && fit.tileHeight * Math.ceil(count / columns) <= height);
+  });
+}
+
+for (const [count, width, height, tileWidth, tileHeight] of [
+  [2, 1400, 630, 220, 165],
+  [4, 1400, 630, 220, 149],
+  [9, 1400, 630, 220, 96],
+  [3, 640, 630, 132, 99],
+]) {
+  test(`${count} tiles beside a front tile on ${width} × ${height} px are ${tileWidth} × ${tileHeight} px`, () => {
+    assert.deepEqual(besideStrip(count, width, height), { tileWidth, tileHeight });
   });
 }
 

@@ -220,6 +220,13 @@ _COVERED = """() => {
 }"""
 
 
+# Whether an element's background is reddish.
+_IS_RED = """(element) => {
+  const [red, green] = getComputedStyle(element).backgroundColor.match(/[\\d.]+/g).map(Number);
+  return red > green * 1.05;
+}"""
+
+
 async def test_a_call_from_its_ringing_to_its_end_is_calm(visit: Visit) -> None:
     inspector = Inspector()
     guests = [await come(visit, f"{who}-calm", "phone") for who in ("bob", "carol")]
@@ -233,6 +240,10 @@ async def test_a_call_from_its_ringing_to_its_end_is_calm(visit: Visit) -> None:
     ring = bob.part("ring-accept")
     await expect(ring).to_be_focused()
     assert await ring.locator(".icon").evaluate("(icon) => getComputedStyle(icon).outlineStyle") == "none"
+    # A switch that is off looks off under the mouse, too.
+    await bob.press("ring-microphone")
+    assert await bob.part("ring-microphone").evaluate(_IS_RED)
+    await bob.press("ring-microphone")
     before = await alice.page.evaluate(_PLACES)
     for guest in guests:
         await guest.press("ring-accept")
@@ -246,6 +257,11 @@ async def test_a_call_from_its_ringing_to_its_end_is_calm(visit: Visit) -> None:
     await expect(tile(bob, alice).locator(".tile-name")).to_contain_text("host")
     await expect(alice.page.locator("#quality-text")).not_to_be_empty()
     assert await alice.page.evaluate("document.getElementById('quality-text').offsetWidth") <= 1
+
+    await carol.press("btn-mic")
+    await expect(tile(alice, carol)).to_have_attribute("data-silent", "true")
+    assert await carol.part("btn-mic").evaluate(_IS_RED)
+    await carol.press("btn-mic")
 
     await bob.press("btn-hand")
     await expect(tile(carol, bob)).to_have_attribute("data-hand", "true")
@@ -326,9 +342,12 @@ async def test_some_states_fit_and_are_readable(visit: Visit) -> None:
     await inspector.look("call", alice)
     await alice.press("btn-hold")
     await bob.is_in("held")
+    # Nothing is to arrive, so there is no quality to show.
+    await expect(bob.part("quality")).to_be_hidden()
     await inspector.look("held", bob)
     await alice.press("btn-hold")
     await alice.is_in("open")
+    await expect(bob.part("quality")).to_be_visible()
 
     async def lose_the_server(person: Person) -> None:
         await person.page.context.set_offline(True)

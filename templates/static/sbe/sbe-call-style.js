@@ -153,6 +153,7 @@ svg {
   gap: 8px;
   min-block-size: 0;
   padding: 8px;
+  container-type: size;
   background: var(--sbe-stage, #0c1110);
   color: #e8eeec;
 }
@@ -162,6 +163,16 @@ svg {
   grid-auto-rows: minmax(0, 1fr);
   gap: 8px;
   min-block-size: 0;
+}
+/* One picture is at most 16:9, so that a wide element does not cut off the head. */
+.grid[data-count="1"] > .tile {
+  inline-size: 100%;
+  max-inline-size: calc(100cqb * 16 / 9);
+  justify-self: center;
+}
+/* The own tile lies in a corner of the picture. */
+.grid[data-count="1"] .caption {
+  max-inline-size: calc(100% - 128px);
 }
 .grid[data-count="2"], .grid[data-count="4"] {
   grid-template-columns: repeat(2, minmax(0, 1fr));
@@ -246,6 +257,10 @@ svg {
 .tile[data-veiled]:not([data-picture]) .avatar {
   z-index: 1;
 }
+/* A picture without frames is transparent. */
+.tile[data-veiled][data-picture] .avatar {
+  visibility: hidden;
+}
 .veil {
   position: absolute;
   inset: 0;
@@ -256,9 +271,13 @@ svg {
   color: #fff;
   font-weight: 600;
   text-align: center;
+  text-wrap: balance;
 }
+/* The text is below the avatar, which ends in the middle. */
 .tile:not([data-picture]) .veil {
-  padding-block-start: 72px;
+  inset-block-start: 50%;
+  place-items: start center;
+  padding-block: 10px 0;
   background: none;
 }
 .own video {
@@ -267,7 +286,7 @@ svg {
 .pip {
   position: absolute;
   inset-block-end: 18px;
-  inset-inline-end: 18px;
+  inset-inline-end: calc(18px + max(0px, (100cqi - 100cqb * 16 / 9) / 2));
   inline-size: clamp(96px, 22cqi, 200px);
   aspect-ratio: 4 / 3;
   box-shadow: 0 0 0 2px rgb(255 255 255 / 14%), 0 6px 22px rgb(0 0 0 / 45%);
@@ -344,6 +363,28 @@ svg {
 .error {
   background: color-mix(in srgb, var(--sbe-danger, var(--_danger)) 12%, var(--sbe-surface, var(--_surface)));
 }
+/* In a wide element, the people are beside a screen. */
+@container (inline-size >= 520px) {
+  .grid[data-screen] {
+    grid-template: repeat(2, minmax(0, 1fr)) / minmax(0, 1fr) clamp(120px, 20cqi, 220px);
+    grid-auto-rows: minmax(0, 1fr);
+  }
+  .grid[data-screen][data-count="3"] {
+    grid-template-rows: repeat(3, minmax(0, 1fr));
+  }
+  .grid[data-screen][data-count="4"] {
+    grid-template: repeat(4, minmax(0, 1fr)) / minmax(0, 1fr) clamp(120px, 20cqi, 220px);
+  }
+  .grid[data-screen][data-count="many"] {
+    grid-template: repeat(4, minmax(0, 1fr)) / minmax(0, 1fr) repeat(2, clamp(96px, 14cqi, 180px));
+  }
+  .grid > .screen {
+    grid-column: auto;
+  }
+  .grid > .screen:first-child {
+    grid-area: 1 / 1 / -1 / 2;
+  }
+}
 @container (inline-size < 520px) {
   .grid:not([data-screen])[data-count="3"], .grid:not([data-screen])[data-count="many"] {
     grid-template-columns: repeat(2, minmax(0, 1fr));
@@ -351,12 +392,17 @@ svg {
   .grid:not([data-screen])[data-count="3"] > :first-child {
     grid-column: 1 / -1;
   }
+  .grid:not([data-count="1"]) .avatar {
+    inline-size: 48px;
+    block-size: 48px;
+    font-size: 18px;
+  }
   .toolbar {
     gap: 8px;
   }
   .pip {
     inset-block-end: 14px;
-    inset-inline-end: 14px;
+    inset-inline-end: calc(14px + max(0px, (100cqi - 100cqb * 16 / 9) / 2));
     inline-size: 96px;
   }
 }

@@ -93,11 +93,14 @@ function icon(name) {
   return svg;
 }
 
+/** Return a name without an addition in parentheses, such as "(guest 1234)". @param {string} name */
+export function shortName(name) {
+  return name.replace(/(?<=\S)\s*\(.*\)$/, "");
+}
+
 /** @param {string} name */
 function initials(name) {
-  // Without an addition in parentheses, such as "(guest 1234)".
-  const words = name
-    .replace(/(?<=\S)\s*\(.*\)$/, "")
+  const words = shortName(name)
     .split(/[\s._-]+/)
     .filter(Boolean);
   const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
@@ -253,7 +256,7 @@ export class CallView {
     const notNow = labelled("danger", "Decline", "hangup", actions.decline);
     this.#ring = make("div", { class: "banner" }, this.#ringText, instead, notNow);
     const admit = labelled("primary", "Admit", "phone", actions.admit);
-    const deny = labelled("danger", "Deny", "hangup", actions.deny);
+    const deny = labelled("deny", "Deny", "hangup", actions.deny);
     for (const button of [admit, deny]) button.querySelector("svg")?.remove();
     this.#knock = make("div", { class: "banner" }, this.#knockText, admit, deny);
     const close = make("button", { type: "button" }, "Close");

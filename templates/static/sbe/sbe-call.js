@@ -3,7 +3,7 @@
  */
 
 import { CallOver, MediaError, SbeClient, SbeError } from "./sbe-client.js";
-import { CallView } from "./sbe-call-view.js";
+import { CallView, shortName } from "./sbe-call-view.js";
 import { Ringer } from "./tones.js";
 
 /**
@@ -546,7 +546,8 @@ export class SbeCall extends Base {
         return { title: `${name} is calling`, detail: kind };
       }
       case "calling":
-        if (call?.addresses.length === 0) return { title: "Waiting for others", detail: "Nobody else is here yet." };
+        if (call?.conference?.access === "open")
+          return { title: "Nobody else is here yet", detail: "Waiting for others to join" };
         return { title: `Calling ${call?.addresses.join(", ") || name}`, detail: "Waiting for an answer" };
       case "moving":
         return { title: "Moving the call", detail: "Your other devices ring." };
@@ -579,16 +580,18 @@ function tilesOf(participant, onHold) {
   const { id, username, state, muted, speaking, away, interrupted, receiving, noMicrophone = false } = participant;
   const { audio, camera, screen } = participant;
   const holds = state === "on-hold";
+  // The tile's caption has the full name.
+  const short = shortName(username);
   const veil = onHold
     ? "You put the call on hold"
     : holds
-      ? `${username} put the call on hold`
+      ? `${short} put the call on hold`
       : state === "moving"
-        ? `${username} is moving to another device`
+        ? `${short} is moving to another device`
         : state === "invited"
           ? "Calling…"
           : away
-            ? `${username} is away`
+            ? `${short} is away`
             : interrupted || receiving === "silent"
               ? "Reconnecting…"
               : "";
@@ -599,7 +602,7 @@ function tilesOf(participant, onHold) {
     picture: state === "accepted" ? camera : null,
     sound: audio,
     isScreen: false,
-    speaking,
+    speaking: speaking && veil === "",
     muted: muted.audio || noMicrophone,
     veil,
   };

@@ -5,6 +5,10 @@ const WIDEST = 16 / 9;
 // Crops of a camera's picture that still show a face: narrow ones fill a phone, but look lost beside a wide screen.
 const NARROWEST_ON_TALL = 9 / 16;
 const NARROWEST_ON_WIDE = 1;
+// In pixels: the widths of a tile in the strip beside the front tile, and its least height before the strip scrolls.
+const STRIP = { narrowest: 132, share: 0.19, widest: 220, lowest: 96 };
+// The least width of a tile in the strip below the front tile before the strip scrolls, in pixels.
+const NARROWEST_BELOW = 76;
 
 /**
  * Set the columns and rows of a CSS grid, and the place of each tile.
@@ -23,15 +27,30 @@ export function arrange(grid, tiles, front) {
   const narrow = width < 620 || width < height;
   grid.dataset.layout = narrow ? "strip-below" : "strip-beside";
   const rest = tiles.filter((_, index) => index !== front);
+  const below = `min(var(--strip) * 4 / 3, max(${NARROWEST_BELOW}px, 100% / ${rest.length} - ${GAP}px))`;
+  const beside = besideStrip(rest.length, width, height);
   // The strip has one grid track per tile, and one more, flexible grid track for the rest of the space. The front tile
   // also spans the flexible one, so that the front tile does not stretch the others.
   grid.style.gridTemplate = narrow
-    ? `minmax(0, 1fr) var(--strip) / repeat(${rest.length}, calc(var(--strip) * 4 / 3)) 1fr`
-    : `repeat(${rest.length}, min-content) 1fr / minmax(0, 1fr) var(--strip)`;
+    ? `minmax(0, 1fr) var(--strip) / repeat(${rest.length}, ${below}) 1fr`
+    : `repeat(${rest.length}, ${beside.tileHeight}px) 1fr / minmax(0, 1fr) ${beside.tileWidth}px`;
   tiles[front].style.gridArea = narrow ? `1 / 1 / 2 / ${rest.length + 2}` : `1 / 1 / ${rest.length + 2} / 2`;
   rest.forEach((tile, index) => {
     tile.style.gridArea = narrow ? `2 / ${index + 1}` : `${index + 1} / 2`;
   });
+}
+
+/**
+ * Return the size of the tiles in a strip beside the front tile: 4:3, or lower where more of them are to be seen.
+ *
+ * @param {number} count of the tiles in the strip
+ * @param {number} width @param {number} height of the whole grid
+ */
+export function besideStrip(count, width, height) {
+  const tileWidth = Math.round(Math.min(STRIP.widest, Math.max(STRIP.narrowest, width * STRIP.share)));
+  const share = height / count - GAP;
+  const tileHeight = Math.floor(Math.min((tileWidth * 3) / 4, Math.max(STRIP.lowest, share)));
+  return { tileWidth, tileHeight };
 }
 
 /**

@@ -79,7 +79,7 @@ export class Stage {
     this.draw();
   }
 
-  /** Show how well the others' media arrives. Without arriving media there is nothing to show. @param {Call} call */
+  /** Show how well the others' media arrives. @param {Call} call */
   #drawQuality({ receiving, others }) {
     const { rttMs = 0, receivedBps = 0 } = this.#quality ?? {};
     const signal = Math.max(0, ...others.map((other) => other.signal ?? 0));
@@ -132,7 +132,8 @@ export class Stage {
       ["open", "on-hold", "held"].includes(call.state) ||
       (call.state === "calling" && call.conference?.access === "open");
     byId("tag-name").hidden = !inCall;
-    byId("tag-quality").hidden = !inCall;
+    // Empty bars mean that media is missing. If the others send nothing, there is nothing to show.
+    byId("tag-quality").hidden = !inCall || call.receiving === "idle";
     setText(byId("tag-username"), name);
     // With several others, each tile shows it.
     byId("tag-mic-off").toggleAttribute("hidden", call.others.length !== 1 || !isSilent(other));

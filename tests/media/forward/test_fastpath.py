@@ -18,7 +18,7 @@ from media.focus.node import Settings
 from media.focus.sources import SILENT_SOURCE_SECONDS
 from media.forward import fastpath
 from media.forward.memory import HISTORY, ffi
-from media.forward.rtp import HEADER
+from media.forward.rtp import HEADER, number_place
 from media.forward.streams import Missing
 from tests.support.depth import DEEP, examples
 from tests.support.media.node_harness import SECONDS, Listener, World, around, in_order
@@ -45,6 +45,14 @@ _EXTENSIONS = {
     "a contributing source": (0x81, b"\0\0\0\7"),
     "padding": (0xA0, b""),
 }
+_NUMBERED = {
+    "number": (0x90, b"\xbe\xde\0\2\x31\x00\x09\x10\x28\0\0\0"),
+    "a number far ahead": (0x90, b"\xbe\xde\0\1\x31\x20\x00\0"),
+    "number twice": (0x90, b"\xbe\xde\0\2\x31\x00\x0a\x31\x00\x0b\0\0"),
+    "a number that is too long": (0x90, b"\xbe\xde\0\1\x32\1\2\3"),
+    "a number in two bytes": (0x90, b"\x10\0\0\1\3\2\0\1"),
+    "no extension that anybody reads": (0x90, b"\xab\xcd\0\1\x31\0\1\0"),
+}
 _CROWDED = {
     "as many elements as possible": (0x90, b"\xbe\xde\0\x10" + b"\x10\x28" * 32),
     "too many elements": (0x90, b"\xbe\xde\0\x11" + b"\x10\x28" * 33 + b"\0\0"),
@@ -56,7 +64,7 @@ _CROWDED = {
 def _numbered_otherwise(name: str, **options: Any) -> Listener:
     """Return a peer whose payload types and extension IDs differ from those of the other peers."""
     peer = Listener(name, **options)
-    renumbered = [(":111", ":109"), (":96", ":120"), ("apt=96", "apt=120"), (":97", ":121")]
+    renumbered = [("extmap:3 ", "extmap:7 "), (":111", ":109"), (":96", ":120"), ("apt=96", "apt=120"), (":97", ":121")]
     renumbered += [("extmap:1 ", "extmap:6 "), ("extmap:5 ", "extmap:1 ")]
     for section in peer.sections:
         section.formats = section.formats.replace("111", "109").replace("96", "120").replace("97", "121")
@@ -113,15 +121,23 @@ class Script:
         return which, header + extension + chance.randbytes(chance.choice([1, 80, 600, 1100, 1100, 1100])) + b"\1"
 
 
-async def _play(world: World, script: Script) -> None:
-    """Send alice's script to bob, carol and dave. Carol numbers payload types and extensions differently."""
-    options = {"audio": (script.audio,)}
-    alice, carol = Listener("alice", **options), _numbered_otherwise("carol", **options)
+async def _play(world: World, script: Script, number_id: int, own_number_id: int) -> None:
+    """Send alice's script to bob, carol and dave. Carol numbers payload types and extensions differently.
+
+    :param number_id: bob's and carol's ID of the header extension with transport-wide numbers; 0 without it.
+    :param own_number_id: that of alice.
+    """
+    options: dict[str, Any] = {"audio": (script.audio,)}
+    alice, carol = (
+        Listener("alice", number_id=own_number_id, **options),
+        _numbered_otherwise("carol", number_id=number_id, **options),
+    )
     other_camera = alice.video.ssrc + 1
     for peer in (alice, carol):
         world.peers.append(peer)
         await world.conference.join(peer)
-    await world.join("bob", "dave", **options)
+    await world.join("bob", number_id=number_id, **options)
+    await world.join("dave", **options)
     ssrcs = [alice.audio.ssrc, alice.video.ssrc, other_camera]
     clock, tracks = world.clock, [world.track("alice", label) for label in ("audio", "video")]
     clock.fixed, chance = 100.0, random.Random(0)
@@ -173,6 +189,9 @@ class Outcome:
     streams: list[tuple[bytes, dict[int, Missing]]]
     tracks: list[list[float]]
     kept: list[tuple[int, int, bytes] | None]
+    # The transport-wide numbers that alice's packets had, and those that bob's and carol's packets have, in order.
+    arrivals: tuple[int, list[bool]]
+    numbers: list[list[int]]
     sent: int
     unprotected: int
     sent_by_python: int
@@ -183,8 +202,26 @@ def _without_ssrc(packet: bytes) -> bytes:
     return packet[:8] + packet[12:]
 
 
+def _number_at(packet: bytes, number_id: int) -> int:
+    return number_place(packet, number_id) if number_id and packet[0] & 0x10 else 0
+
+
+def _unnumbered(packet: bytes, number_id: int) -> bytes:
+    """Return a packet without its SSRC and its transport-wide number.
+
+    Numbers differ, because the fast path forwards the packets of a burst that it can handle before the others.
+    """
+    place = _number_at(packet, number_id)
+    return _without_ssrc(packet[:place] + b"##" + packet[place + 2 :] if place else packet)
+
+
 _OF_TRACKS = ["level_id", "last_sequence", "last_timestamp", "last_at", "sequence_shift", "timestamp_shift", "resumes"]
 _OF_TRACKS += ["packets", "octets", "loudness"]
+
+
+def _carols(peer: Listener) -> int:
+    """Return the ID of the header extension with transport-wide numbers in packets to a peer. Carol's is another."""
+    return 7 if peer.number_id and peer.id == "carol" else peer.number_id
 
 
 def _outcome(world: World) -> Outcome:
@@ -195,8 +232,9 @@ def _outcome(world: World) -> Outcome:
     kept = [tracks[1].kept(tracks[1].last_sequence - back & 0xFFFF) for back in range(HISTORY)]
     return Outcome(
         got={
-            (peer.id, kind): [_without_ssrc(packet) for packet in peer.packets if packet[1] & 0x7F in kinds]
+            (peer.id, kind): [_unnumbered(each, id_) for each in peer.packets if each[1] & 0x7F in kinds]
             for peer in world.peers
+            for id_ in [_carols(peer)]
             for kind, kinds in {"audio": (AUDIO, PCMU, 109), "video": (VIDEO, 120)}.items()
         },
         leg=(
@@ -210,18 +248,30 @@ def _outcome(world: World) -> Outcome:
         streams=[(bytes(ffi.buffer(stream.memory)), stream.missing) for stream, _ in leg.sources.streams.values()],
         tracks=[[getattr(track, name) for name in _OF_TRACKS] for track in tracks],
         kept=[each and (each.sequence, each.timestamp, _without_ssrc(each.packet)) for each in kept],
+        arrivals=(leg.arrivals.newest, [at >= 0 for at in leg.arrivals.memory.at]),
+        numbers=[
+            sorted(
+                int.from_bytes(packet[place : place + 2], "big")
+                for packet in peer.packets
+                if (place := _number_at(packet, _carols(peer)))
+            )
+            for peer in world.peers[1:]
+        ],
         sent=world.node.counts().sent,
         unprotected=world.node.counts().unprotected,
         sent_by_python=world.node.counts().sent_by_python,
     )
 
 
-async def _both(script: Script) -> tuple[Outcome, Outcome]:
-    """Play a script to a node with the fast path, and to one without it. Return both outcomes."""
+async def _both(script: Script, number_id: int = 0, own_number_id: int = 0) -> tuple[Outcome, Outcome]:
+    """Play a script to a node with the fast path, and to one without it. Return both outcomes.
+
+    The IDs are those of `_play`.
+    """
     outcomes = []
     for fast in (True, False):
         async with around(Settings(fast=fast)) as world:
-            await _play(world, script)
+            await _play(world, script, number_id, own_number_id)
             outcomes.append(_outcome(world))
     return outcomes[0], outcomes[1]
 
@@ -233,6 +283,17 @@ async def test_it_does_to_packets_what_python_does(seed: int) -> None:
     assert compiled.sent_by_python < 0.8 * compiled.sent
     assert len(compiled.got["bob", "video"]) > 500
     assert replace(compiled, sent_by_python=0) == replace(interpreted, sent_by_python=0)
+
+
+@pytest.mark.parametrize("own_number_id", [3, 0])
+async def test_it_numbers_packets_as_python_does(own_number_id: int) -> None:
+    extensions = _EXTENSIONS | _NUMBERED
+    compiled, interpreted = await _both(Script(0, shuffled=False, extensions=extensions), 3, own_number_id)
+    assert compiled.sent_by_python < 0.8 * compiled.sent
+    assert replace(compiled, sent_by_python=0) == replace(interpreted, sent_by_python=0)
+    assert [numbers == list(range(len(numbers))) for numbers in compiled.numbers] == [True] * 3
+    assert [len(numbers) > 1000 for numbers in compiled.numbers] == [True, True, False]
+    assert (compiled.arrivals[0] > 0) == bool(own_number_id)
 
 
 async def test_it_refuses_crowded_extensions_as_python_does() -> None:

@@ -80,7 +80,7 @@ def broken(sequence: int) -> Packet:
 
 def test_fault_in_one_burst_affects_no_other_burst(bench: Bench) -> None:
     routes = [bench.route(1, [placed(1)]), bench.route(2, [placed(1), broken(2)]), bench.route(3, [placed(1)])]
-    bench.forwarder.forward(routes)
+    bench.forwarder.forward(routes, 0.0)
     assert bench.received() == [(1, 1), (3, 1)]
     assert [route.burst for route in routes] == [[], [], []]
     assert bench.forwarder.faults == 1
@@ -88,8 +88,8 @@ def test_fault_in_one_burst_affects_no_other_burst(bench: Bench) -> None:
 
 def test_burst_larger_than_the_buffer_is_cut_and_the_next_goes_out_whole(bench: Bench) -> None:
     route = bench.route(1, [placed(number) for number in range(600)])
-    bench.forwarder.forward([route])
+    bench.forwarder.forward([route], 0.0)
     assert bench.received() == [(1, number) for number in range(512)]
     route.burst.append(placed(600))
-    bench.forwarder.forward([route])
+    bench.forwarder.forward([route], 0.0)
     assert bench.received() == [(1, 600)]

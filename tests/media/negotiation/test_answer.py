@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from media.sdp.description import parse
-from media.sdp.extensions import AUDIO_LEVEL, MID, PLAYOUT_DELAY, VIDEO_ORIENTATION
+from media.sdp.extensions import AUDIO_LEVEL, MID, PLAYOUT_DELAY, TIME_OFFSET, TRANSPORT_CC, VIDEO_ORIENTATION
 from media.sdp.negotiation import Negotiation, NegotiationError
 from tests.support.media.negotiating import (
     AIORTC,
@@ -41,7 +41,7 @@ class TestAnswer:
 
     def test_it_repeats_no_protection_that_it_does_not_serve(self) -> None:
         _, answer = settled(SAMPLES["chromium-hold"])
-        for word in ("ulpfec", "flexfec", "red/90000", "transport-cc", "transport-wide-cc", "rtp-stream-id", "PCMU"):
+        for word in ("ulpfec", "flexfec", "red/90000", "rtp-stream-id", "PCMU"):
             assert word not in answer
 
     def test_a_simulcast_offer_gets_an_answer_without(self) -> None:
@@ -57,9 +57,9 @@ class TestAnswer:
 
     def test_feedback_is_what_both_have(self) -> None:
         leg, answer = settled(without(CHROMIUM, "a=rtcp-fb:96 (goog-remb|nack)"))
-        assert leg.sections[1].codecs[0].feedback == ("nack pli", "ccm fir")
+        assert leg.sections[1].codecs[0].feedback == ("nack pli", "ccm fir", "transport-cc")
         assert "a=rtcp-fb:96 nack pli" in answer
-        assert "a=rtcp-fb:111" not in answer
+        assert re.findall("a=rtcp-fb:111 (.*)\r", answer) == ["transport-cc"]
 
     def test_feedback_may_be_for_all(self) -> None:
         text = changed(without(AIORTC, "a=rtcp-fb:.*"), ("a=rtpmap:97", "a=rtcp-fb:* nack pli\r\na=rtpmap:97"))
@@ -68,8 +68,14 @@ class TestAnswer:
     def test_extensions_are_those_that_a_forwarder_can_serve(self) -> None:
         leg, answer = settled(CHROMIUM)
         audio, video = leg.sections
-        assert audio.extensions == {AUDIO_LEVEL: 1, MID: 4}
-        assert video.extensions == {VIDEO_ORIENTATION: 13, PLAYOUT_DELAY: 5, MID: 4}
+        assert audio.extensions == {AUDIO_LEVEL: 1, TRANSPORT_CC: 3, MID: 4}
+        assert video.extensions == {
+            TIME_OFFSET: 14,
+            VIDEO_ORIENTATION: 13,
+            TRANSPORT_CC: 3,
+            PLAYOUT_DELAY: 5,
+            MID: 4,
+        }
         assert audio.mixed
         assert "\r\na=extmap-allow-mixed\r\nm=" in answer
 
@@ -89,7 +95,8 @@ class TestAnswer:
         assert sorted(found, key=lambda each: -int(each[1])) == found
         assert len({foundation for foundation, *_ in found}) == 3
         assert section_text(answer, 0).count("a=end-of-candidates") == 1
-        assert section_text(answer, 0).startswith("m=audio 5000 UDP/TLS/RTP/SAVPF 111 110\r\nc=IN IP4 192.0.2.1")
+        assert section_text(answer, 0).startswith("m=audio 5000 UDP/TLS/RTP/SAVPF 111 110\r\n")
+        assert "\r\nc=IN IP4 192.0.2.1\r\n" in answer
 
     def test_an_ipv6_address_may_come_first(self) -> None:
         leg = Negotiation(replace(LOCAL, candidates=(("2001:db8::1", 5001),)))

@@ -73,7 +73,7 @@ class TestAnswerToUs:
         leg.receive_answer(without(answer, "a=extmap-allow-mixed"))
         section = leg.sections[2]
         assert [(codec.name, codec.rtx_payload_type) for codec in section.codecs] == [("VP8", None)]
-        assert section.codecs[0].feedback == ("nack pli", "ccm fir", "goog-remb")
+        assert section.codecs[0].feedback == ("nack pli", "transport-cc")
         assert PLAYOUT_DELAY not in section.extensions
         assert not section.mixed
         assert not section.reduced_size

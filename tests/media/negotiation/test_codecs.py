@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from media.sdp import codecs
 from media.sdp.description import parse
 from media.sdp.negotiation import NegotiationError, read_capabilities
 from tests.support.descriptions import describe
@@ -141,11 +140,6 @@ class TestCodecsInUse:
     def test_red_is_in_use_where_it_is_preferred(self) -> None:
         text = changed(CHROMIUM, ("SAVPF 111 63 ", "SAVPF 63 111 "))
         assert names(agreed_by(text).in_use(), "audio") == ["red", "opus", "telephone-event"]
-
-
-def test_the_table_of_feedback_serves_no_transport_cc() -> None:
-    assert not codecs.SERVES_TRANSPORT_CC
-    assert "transport-cc" not in codecs.FEEDBACK["video"]
 
 
 def test_parameters_of_a_codec_that_is_not_listed_are_passed_over() -> None:

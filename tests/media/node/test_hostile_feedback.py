@@ -30,7 +30,7 @@ pytestmark = pytest.mark.once
 @pytest.mark.parametrize("seed", range(examples(1, deep=3)))
 async def test_malicious_feedback_harms_nobody(unlimited: None, world: World, seed: int) -> None:
     """Send 2,000 compound packets per seed, with the right keys but with some wrong bytes."""
-    alice, bob, carol = await world.join("alice", "bob", "carol")
+    alice, bob, carol = await world.join("alice", "bob", "carol", number_id=3)
     carol.film()
     ((sequence, _, ssrc),) = await alice.gets(1)
     await bob.gets(1)
@@ -65,6 +65,7 @@ def _feedback_about(own: int, others: int, sequence: int) -> list[bytes]:
         bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=own, media_ssrc=others)),
         bytes(RtcpPsfbPacket(fmt=rtcp.FIR, ssrc=own, media_ssrc=0, fci=refresh)),
         rtcp.bandwidth(own, 500_000, [others]),
+        rtcp.transport_feedback(own, others, rtcp.Arrived(0, [1000, 1004, -1, 1003, 3000]), 0)[0],
         bytes(RtcpByePacket(sources=[own])),
     ]
 

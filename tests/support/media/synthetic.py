@@ -20,6 +20,7 @@ from media import aiortc_adapter as adapter
 from media.credentials import Fingerprint
 from media.forward.datagrams import SLOT, Destination, Inbox, Outbox, sockaddr
 from media.forward.rtp import HEADER
+from media.sdp.extensions import TRANSPORT_CC
 from media.transport.dtls import State, Transport
 
 AUDIO, VIDEO, RTX, PCMU = 111, 96, 97, 0
@@ -138,10 +139,16 @@ class Peer:
         receives: bool = True,
         data: bool = False,
         audio: Sequence[int] = (AUDIO,),
+        number_id: int = 0,
     ) -> None:
-        """Have a microphone and a camera, unless `sends` is false. `audio` lists the microphone's payload types."""
+        """Have a microphone and a camera, unless `sends` is false.
+
+        :param audio: the microphone's payload types.
+        :param number_id: the ID of the header extension with transport-wide numbers; 0 without it.
+        """
         self.id = id_
         self._audio = audio
+        self.number_id = number_id
         self.connected = asyncio.Event()
         self.ended = asyncio.Event()
         # How many RTP packets, and how many datagrams of any kind, have arrived.
@@ -168,12 +175,15 @@ class Peer:
     def own_section(self, kind: str, receives: bool) -> PeerSection:
         """Return a further section of this kind, with a source that sends in it."""
         mid = f"o{len(self.sections)}"
+        numbers = [f"a=extmap:{self.number_id} {TRANSPORT_CC}"] if self.number_id else []
         if kind == "audio":
             stated = [each for type_ in self._audio for each in _AUDIO_CODECS[type_][1]]
             source = Source(_ssrc(), self._audio[0], _AUDIO_CODECS[self._audio[0]][0], AUDIO_SIZE)
-            return PeerSection(kind, mid, " ".join(map(str, self._audio)), _AUDIO_LINES + stated, source, receives)
+            return PeerSection(
+                kind, mid, " ".join(map(str, self._audio)), _AUDIO_LINES + numbers + stated, source, receives
+            )
         source = Source(_ssrc(), VIDEO, 90000, VIDEO_SIZE, rtx_ssrc=_ssrc())
-        return PeerSection(kind, mid, f"{VIDEO} {RTX}", _VIDEO_LINES, source, receives)
+        return PeerSection(kind, mid, f"{VIDEO} {RTX}", _VIDEO_LINES + numbers, source, receives)
 
     @property
     def sources(self) -> list[Source]:

@@ -1,0 +1,79 @@
+"""The rate that the losses allow.
+
+draft-ietf-rmcat-gcc-02 section 6 lowers the rate as soon as a tenth of the packets is lost. But radio links lose that
+many without any congestion, in bursts, and a lower rate does not help there. So a loss lowers the rate only if it is
+high for some time, and only to what arrives. If the queue is short, and several decreases do not lower the loss, then
+the loss has another cause. It is ignored until it rises.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+
+class Window(NamedTuple):
+    """A loss lowers the rate if its share in a window of this many seconds is at least `share`."""
+
+    share: float
+    seconds: float
+    # The least number of packets that a share must refer to.
+    packets: int
+
+
+WINDOWS = Window(0.15, 4.0, 100), Window(0.30, 1.0, 30)
+# A loss that is still at least this share of the first one after TRIES decreases has another cause than congestion.
+UNCHANGED, TRIES = 0.7, 3
+# If the loss rises by this factor, it may have another cause than before.
+WORSE = 1.5
+# Without much loss, the limit grows by this factor per second. It ends at this multiple of the throughput.
+GROWTH, ENDS_AT = 1.08, 2.0
+
+
+class LossControl:
+    """The rate that the losses allow. `rate` is in bits per second; infinite without much loss."""
+
+    def __init__(self) -> None:
+        self.rate = float("inf")
+        # For each feedback since the last decrease: when it came, and how many packets were lost and reported.
+        self._reports: deque[tuple[float, int, int]] = deque()
+        self._updated_at = 0.0
+        self._first, self._tries = 0.0, 0
+        self._harmless = 0.0
+
+    def update(self, lost: int, reported: int, throughput: float, now: float, *, has_queue: bool) -> None:
+        """Adapt the rate to a feedback: how many packets were lost, of how many that it reports.
+
+        :param has_queue: whether packets wait on the path, so that it may be full.
+        """
+        self._reports.append((now, lost, reported))
+        while now - self._reports[0][0] > max(window.seconds for window in WINDOWS):
+            self._reports.popleft()
+        shares = [(self._share(window, now), window.share) for window in WINDOWS]
+        known = [(share, least) for share, least in shares if share is not None]
+        worst = max((share for share, least in known if share >= least), default=0.0)
+        if worst and throughput and (has_queue or worst > WORSE * self._harmless):
+            self._decrease(worst, throughput, has_queue=has_queue)
+        else:
+            self._grow(throughput, min(1.0, now - self._updated_at))
+            if known and not worst:
+                self._tries = 0
+        self._updated_at = now
+
+    def _share(self, window: Window, now: float) -> float | None:
+        """Return the share of lost packets in a window; None if it has too few packets."""
+        inside = [(lost, reported) for at, lost, reported in self._reports if now - at <= window.seconds]
+        reported = sum(each for _, each in inside)
+        return sum(each for each, _ in inside) / reported if reported >= window.packets else None
+
+    def _decrease(self, share: float, throughput: float, *, has_queue: bool) -> None:
+        self._first = share if not self._tries else self._first
+        self._tries += 1
+        self._reports.clear()
+        if self._tries > TRIES and share >= UNCHANGED * self._first and not has_queue:
+            self._harmless, self._tries, self.rate = share, 0, float("inf")
+        else:
+            self.rate = min(self.rate, throughput)
+
+    def _grow(self, throughput: float, seconds: float) -> None:
+        self.rate *= GROWTH**seconds
+        if self.rate > ENDS_AT * throughput:
+            self.rate = float("inf")

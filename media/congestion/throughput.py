@@ -1,0 +1,61 @@
+"""Measure the rate at which packets arrive at a receiver."""
+
+from media.congestion.acknowledgement import Acknowledgement
+
+# In seconds: the time over which a sample of the rate is measured; the first sample takes longer.
+WINDOW_SECONDS, FIRST_WINDOW_SECONDS = 0.15, 0.5
+# How far one sample may be from the estimate, as a share of the estimate. A sample below the estimate counts less,
+# because a sender with little to send causes it as well.
+UNCERTAINTY, UNCERTAINTY_BELOW = 10.0, 20.0
+# The estimate's own variance grows by this much with each sample.
+DRIFT = 5.0
+# If nothing has arrived for this many seconds, the next sample begins afresh.
+SILENCE_SECONDS = 1.0
+
+
+class Throughput:
+    """The rate at which packets have arrived recently: a Bayesian estimate over short samples.
+
+    `rate` is in bits per second; 0 before the first sample.
+    """
+
+    def __init__(self) -> None:
+        self.rate = 0.0
+        self._last: tuple[float, float] = (0.0, 0.0)
+        self._variance = 50.0
+        self._octets = 0
+        self._began_at: float | None = None
+        self._last_at = 0.0
+
+    @property
+    def recent(self) -> float:
+        """The rate in bits per second, if it has fallen suddenly: the larger of the last two samples.
+
+        One sample alone may be low because of a gap on the path.
+        """
+        return min(self.rate, max(self._last))
+
+    def take(self, packet: Acknowledgement) -> None:
+        """Take an arrived packet into account. Call this method roughly in the order of arrival."""
+        at = packet.arrived_at
+        if at is None:
+            return
+        if self._began_at is None or abs(at - self._last_at) > SILENCE_SECONDS:
+            self._began_at, self._octets = at, 0
+        elif at - self._began_at >= (WINDOW_SECONDS if self.rate else FIRST_WINDOW_SECONDS):
+            self._add(8 * self._octets / (at - self._began_at))
+            self._began_at, self._octets = at, 0
+        self._octets += packet.size
+        self._last_at = max(self._last_at, at) if self._began_at < at else at
+
+    def _add(self, sample: float) -> None:
+        """Combine a sample with the estimate, each weighted by its certainty."""
+        self._last = self._last[1], sample
+        if not self.rate:
+            self.rate = sample
+            return
+        scale = UNCERTAINTY_BELOW if sample < self.rate else UNCERTAINTY
+        distance = scale * abs(self.rate - sample) / self.rate
+        sample_variance, variance = distance**2, self._variance + DRIFT
+        self.rate = (sample_variance * self.rate + variance * sample) / (sample_variance + variance)
+        self._variance = sample_variance * variance / (sample_variance + variance)

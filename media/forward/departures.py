@@ -1,0 +1,47 @@
+"""When packets were sent to a leg, by their transport-wide sequence numbers, to compare with the leg's feedback."""
+
+from typing import Any
+
+from media.congestion.acknowledgement import Acknowledgement
+from media.forward.memory import DEPARTURES, TICKS_A_SECOND, Shared, ffi
+from media.forward.repair import OVERHEAD
+from media.forward.rtcp import TICKS_A_REFERENCE, TransportFeedback
+
+
+class Departures:
+    """The last packets sent to one leg. The fast path adds to them as well."""
+
+    # The number of the next packet, counted on beyond 16 bits.
+    next = Shared[int]()
+
+    def __init__(self) -> None:
+        # The `struct departures` of fastpath.h.
+        self.memory: Any = ffi.new("struct departures *")
+        # The last reference time, counted on beyond 24 bits.
+        self._reference = 0
+
+    def note(self, size: int, now: float) -> int:
+        """Record that a packet of this many bytes leaves now. Return its number (16 bits)."""
+        number = self.next
+        self.memory.sent[number & DEPARTURES - 1] = (now, size)
+        self.next = number + 1
+        return number & 0xFFFF
+
+    def acknowledge(self, feedback: TransportFeedback) -> list[Acknowledgement]:
+        """Return what feedback reports about packets that were sent, in the order of sending.
+
+        Packets that are too old, were never sent, or have been acknowledged before are left out.
+        """
+        ahead = (feedback.reference - self._reference + 0x800000 & 0xFFFFFF) - 0x800000
+        self._reference += ahead
+        begin, sent = self._reference * TICKS_A_REFERENCE, self.memory.sent
+        first = self.next - 1 - (self.next - 1 - feedback.first & 0xFFFF)
+        oldest = max(0, self.next - DEPARTURES)
+        acknowledgements = []
+        for number, ticks in enumerate(feedback.arrived, first):
+            departure = sent[number & DEPARTURES - 1]
+            if oldest <= number < self.next and departure.size:
+                arrived_at = None if ticks is None else (begin + ticks) / TICKS_A_SECOND
+                acknowledgements.append(Acknowledgement(departure.at, arrived_at, departure.size + OVERHEAD))
+                departure.size = 0
+        return acknowledgements
