@@ -13,8 +13,7 @@ export const CHAT = "chat";
  * The codecs to offer to a focus, each in the profile that every browser has. Chromium lists 18 video formats in every
  * section, which makes an offer to a large conference 200 kB long. The server accepts at most 512 KiB.
  */
-const WORTH_OFFERING =
-  /^audio\/(opus|red|telephone-event)\b|^video\/(VP8|rtx)\b|^video\/VP9 profile-id=0|^video\/AV1(?! .*profile=[12])|^video\/H264 (?=.*packetization-mode=1).*profile-level-id=42e0/i;
+const WORTH_OFFERING = /opus|o\/red|telephone|VP8|rtx|VP9 .*id=0|AV1(?! .*profile=[12])|H264 (?=.*mode=1).*id=42e0/i;
 
 /** @type {RemoteMedia} */
 const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
@@ -32,18 +31,8 @@ export class FocusLeg extends PeerLeg {
   /** The tracks that arrive, by participant. @type {Map<string, RemoteMedia>} */
   #tracks = new Map();
 
-  /** The focus gives each receiver the layer that fits its connection. The smallest layer comes first. */
-  layers = {
-    camera: [
-      { rid: "l", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
-      { rid: "m", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-      { rid: "h", maxBitrate: 2_500_000 },
-    ],
-    screen: [
-      { rid: "l", scaleResolutionDownBy: 2, maxBitrate: 300_000 },
-      { rid: "h", maxBitrate: 2_500_000 },
-    ],
-  };
+  /** The focus gives each receiver the layer that fits its connection. */
+  layers = { camera: encodings(4, 2, 1), screen: encodings(2, 1) };
 
   /** @param {RTCPeerConnection} pc */
   constructor(pc) {
@@ -71,18 +60,16 @@ export class FocusLeg extends PeerLeg {
 
   /** @override @param {RTCRtpTransceiver} line */
   onNewLine(line) {
-    const codecs = RTCRtpReceiver.getCapabilities(line.receiver.track.kind)?.codecs ?? [];
-    const worth = codecs.filter(({ mimeType, sdpFmtpLine = "" }) =>
-      WORTH_OFFERING.test(`${mimeType} ${sdpFmtpLine}`.trim()),
-    );
+    const { kind } = line.receiver.track;
+    const codecs = RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [];
     // Older browsers cannot choose codecs, and offer all of them.
-    if (worth.length > 0 && "setCodecPreferences" in line) line.setCodecPreferences(worth);
+    line.setCodecPreferences?.(codecs.filter((codec) => WORTH_OFFERING.test(codec.mimeType + " " + codec.sdpFmtpLine)));
   }
 
   /** @override */
   announce() {
     const now = this.#read();
-    if (JSON.stringify(summary(now)) === JSON.stringify(summary(this.#tracks))) return;
+    if (summary(now) === summary(this.#tracks)) return;
     this.#tracks = now;
     this.emit("media", this.remote);
   }
@@ -103,9 +90,16 @@ export class FocusLeg extends PeerLeg {
   }
 }
 
+/**
+ * Return the layers in which a track is sent.
+ *
+ * @param {...number} scales by how much each layer is smaller in each dimension, the smallest layer first
+ */
+const encodings = (...scales) => scales.map((scaleResolutionDownBy, rid) => ({ rid: `${rid}`, scaleResolutionDownBy }));
+
 /** @param {Map<string, RemoteMedia>} tracks */
 function summary(tracks) {
-  return [...tracks].map(([owner, { audio, camera, screen }]) => [owner, audio?.id, camera?.id, screen?.id]);
+  return JSON.stringify([...tracks].map(([owner, media]) => [owner, Object.values(media).map((track) => track?.id)]));
 }
 
 /**
@@ -122,14 +116,17 @@ function summary(tracks) {
 export function forwardingChanges(before, after) {
   const was = forwarded(before);
   const is = forwarded(after);
-  const changed = [...is, ...was].filter((track) => !was.has(track) || !is.has(track)).map((track) => track.split(" "));
-  const changes = changed.map(
-    ([who, label]) => `${label.replace(/\d+$/, "")}-${is.has(`${who} ${label}`) ? "on" : "off"}`,
-  );
-  return {
-    changes: /** @type {Change[]} */ ([...new Set(changes)]),
-    who: [...new Set(changed.map(([who]) => who))],
-  };
+  /** @type {Set<string>} */
+  const changes = new Set();
+  /** @type {Set<string>} */
+  const who = new Set();
+  for (const track of new Set([...is, ...was])) {
+    if (is.has(track) && was.has(track)) continue;
+    const [owner, label] = track.split(" ");
+    who.add(owner);
+    changes.add(`${label.replace(/\d+$/, "")}-${is.has(track) ? "on" : "off"}`);
+  }
+  return { changes: /** @type {Change[]} */ ([...changes]), who: [...who] };
 }
 
 /** @param {string | null} sdp @returns {Set<string>} the `<participant id> <label>` of each track that it sends */
