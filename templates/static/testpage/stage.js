@@ -9,6 +9,7 @@ import {
   durationWords,
   endedWords,
   listOf,
+  otherDevice,
   perceives,
   ringingWords,
   secondsUntil,
@@ -225,7 +226,8 @@ export class Stage {
         `Answer there to continue with ${name}. If no device answers${left === null ? "" : ` in ${left} s`}, the call ends.`,
       );
     } else if (state === "moved") {
-      setText(byId("moved-title"), call.movedTo ? `Continued on ${call.movedTo}` : "Continued on another device");
+      const device = otherDevice(call.movedTo || "device", this.client.session?.device ?? "");
+      setText(byId("moved-title"), call.movedTo ? `Continued on ${device}` : "Continued on another device");
       setText(byId("moved-text"), `Your call with ${name} goes on there. You can close this page.`);
     }
 
