@@ -262,7 +262,7 @@ async def test_a_reconnection_to_another_process_is_no_absence(two_servers: tupl
         assert not await _is_followed(alice)
         async with alice.socket(after=0) as first, bob.socket(after=0) as only:
             await asyncio.gather(next_event(first), next_event(only))
-            assert await _is_followed(alice)
+            await until(lambda: _is_followed(alice), "followed")
             async with alice.elsewhere(there).socket(after=0) as second:
                 await next_event(second)
                 await asyncio.gather(first.close(), only.close())
