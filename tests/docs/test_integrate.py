@@ -23,9 +23,10 @@ from django.core.management import call_command
 from django.test import Client
 call_command("migrate", verbosity=0)
 user = User.objects.create_user("alice,a")
-outside, inside = Client(), Client()
-inside.force_login(user)
-answers = [outside.post("/calls/session"), inside.get("/calls/session"), inside.post("/calls/session")]
+outside, inside, strict = Client(), Client(), Client(enforce_csrf_checks=True)
+for client in (inside, strict):
+    client.force_login(user)
+answers = [client.post("/calls/session") for client in (outside, strict, inside)]
 print(json.dumps([[answer.status_code, answer.content.decode()] for answer in answers]))
 """
 
@@ -65,8 +66,8 @@ def test_the_django_example_registers_only_users_who_are_logged_in(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (outside, _), (get, _), (inside, session) = json.loads(done.stdout)
-    assert (outside, get, inside) == (401, 405, 201)
+    (outside, _), (without_csrf_token, _), (inside, session) = json.loads(done.stdout)
+    assert (outside, without_csrf_token, inside) == (401, 403, 201)
     assert json.loads(session)["username"] == "alice,a"
     assert json.loads(session)["token"]
 
