@@ -42,7 +42,7 @@ def _project(folder: Path) -> None:
     subprocess.run([sys.executable, "-m", "django", "startproject", "mysite", str(folder)], check=True)
     site = folder / "mysite"
     with (site / "settings.py").open("a") as settings:
-        settings.write("import os\nALLOWED_HOSTS = ['testserver']\n" + _example("# settings.py"))
+        settings.write("ALLOWED_HOSTS = ['testserver']\n" + _example("# settings.py"))
     (site / "calls.py").write_text(_example("# calls.py"))
     (site / "urls.py").write_text(_example("# urls.py"))
 

@@ -646,13 +646,10 @@ function tilesOf(participant, onHold) {
   return [{ ...shared, speaking: false, muted: false }, person];
 }
 
-/**
- * Return the text of an error for the user. It is empty for an error of JavaScript or the browser.
- *
- * @param {Error} error
- */
+/** @param {Error} error */
 function textOf(error) {
   if (error instanceof MediaError) return `The ${error.device} ${DEVICE_TEXTS[error.reason]}`;
+  // Users get no text of an error of JavaScript or the browser.
   return error instanceof SbeError || error.name === "Error" ? error.message : "";
 }
 
