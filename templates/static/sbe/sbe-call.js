@@ -227,7 +227,7 @@ export class SbeCall extends Base {
     if ((session || register) && !this.#client) {
       this.#ownsClient = true;
       const ask = async (/** @type {Registration} */ registration) =>
-        (await (this.#onTokenNeeded ?? register)?.(registration)) ?? null;
+        (this.#onTokenNeeded ?? register)?.(registration) ?? null;
       this.#client = new SbeClient({
         register: register ?? (async (registration) => (await ask(registration)) ?? sessionOver()),
         onTokenNeeded: ask,
@@ -280,18 +280,18 @@ export class SbeCall extends Base {
     const client = this.#client;
     for (const undo of this.#undo.splice(0)) undo();
     this.#ringer.play(null);
+    this.#isFailed = false;
     if (!client || !this.#ownsClient) return;
     client.media.closeAll();
     void client.unregister().catch(() => undefined);
     this.#client = null;
-    this.#ownsClient = this.#isFailed = false;
+    this.#ownsClient = false;
     this.#state = "offline";
   }
 
   #drop() {
     this.#stop();
     this.#client = null;
-    this.#isFailed = false;
     this.#error = "";
   }
 
