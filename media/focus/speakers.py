@@ -28,13 +28,16 @@ class Speakers:
         """Compare how loud the participants are. Call it once per tick.
 
         A participant is as loud as its loudest track. The loudest participant becomes the speaker if it is audible and
-        more than twice as loud as the current speaker. Otherwise the current speaker stays.
+        more than twice as loud as the current speaker. Otherwise the current speaker stays. A speaker without a track,
+        for example on hold, is no longer the speaker, and is announced again when it returns and speaks.
         """
         loudness: dict[str, float] = {}
         for track in tracks:
             track.loudness = min(track.loudness, LOUDEST)
             loudness[track.participant] = max(track.loudness, loudness.get(track.participant, 0.0))
             track.loudness *= LOUDNESS_KEPT
+        if self._speaker not in loudness:
+            self._speaker = ""
         loudest = max(loudness, key=loudness.__getitem__, default=None)
         if loudest is None or loudest == self._speaker or loudness[loudest] < AUDIBLE:
             return

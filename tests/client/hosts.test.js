@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { CallOver } from "../../templates/static/sbe/errors.js";
+import { canGoOn, canRejoin, hasLeft } from "../../templates/static/testpage/leave-dialog.js";
 import { Desk, conference, participant } from "./support/conference.js";
 
 /** The parts of the requests that a test compares. @param {Desk} desk */
@@ -78,4 +79,40 @@ test("a call that was never placed cannot be rated", async () => {
   const desk = new Desk();
   await assert.rejects(desk.call.rate({ stars: 4 }), CallOver);
   assert.deepEqual(desk.actions, []);
+});
+
+/** @param {object} fields @returns {any} a call of this side as the host of an open conference with Bob */
+const callWith = (fields) => ({
+  state: "open",
+  hasFocus: true,
+  locked: false,
+  endReason: "",
+  me: participant({ id: "alice", role: "host" }),
+  others: [participant({ id: "bob" })],
+  conference: conference({ access: "open" }),
+  ...fields,
+});
+
+test("the page asks a host before the end whenever anybody else is in the conference, also if they are away", () => {
+  assert.equal(canGoOn(callWith({})), true);
+  assert.equal(canGoOn(callWith({ others: [participant({ id: "bob", away: true })] })), true);
+  assert.equal(canGoOn(callWith({ others: [participant({ id: "bob", state: "invited" })] })), false);
+  assert.equal(canGoOn(callWith({ others: [] })), false);
+  assert.equal(canGoOn(callWith({ conference: conference({}) })), false);
+  assert.equal(canGoOn(callWith({ me: participant({ id: "alice" }) })), false);
+});
+
+test("who leaves a conference that goes on has left it, and may join again if it is open and not locked", () => {
+  const left = { state: "ended", endReason: "here", me: participant({ id: "alice" }) };
+  const bothOf = (/** @type {object} */ fields) => [
+    hasLeft(callWith({ ...left, ...fields })),
+    canRejoin(callWith({ ...left, ...fields })),
+  ];
+  assert.deepEqual(bothOf({}), [true, true]);
+  assert.deepEqual(bothOf({ locked: true }), [true, false]);
+  assert.deepEqual(bothOf({ conference: conference({}) }), [false, false]);
+  const others = [participant({ id: "bob" }), participant({ id: "carol" })];
+  assert.deepEqual(bothOf({ conference: conference({}), others }), [true, false]);
+  assert.deepEqual(bothOf({ endReason: "hung-up" }), [false, false]);
+  assert.deepEqual(bothOf({ me: participant({ id: "alice", role: "host" }) }), [false, false]);
 });

@@ -9,10 +9,12 @@ class Bob {
   at = 10_000;
   /** @type {Map<string, {packets: number, lost: number, ageMs: number | null}>} */
   tracks = new Map();
-  /** @type {string[]} */
+  /** @type {(string | null)[]} */
   expected = ["0", "1"];
   /** @type {number | null} */
   path = null;
+  /** @type {boolean | undefined} */
+  noMicrophone = undefined;
 
   /** Let packets arrive on these sections, and read after a while. @param {string[]} mids */
   hear(mids, { after = READ_EVERY_MS, lost = 0, ageMs = /** @type {number | null} */ (0) } = {}) {
@@ -24,7 +26,9 @@ class Bob {
     const reading = { at: this.at, tracks: new Map(this.tracks), path: this.path };
     const judged = this.judge.judge(new Map([["bob", this.expected]]), reading).get("bob");
     assert.ok(judged);
-    return judged;
+    const { noMicrophone, ...reception } = judged;
+    this.noMicrophone = noMicrophone;
+    return reception;
   }
 
   /** @param {number} ms of silence */
@@ -111,7 +115,48 @@ test("packets of any kind on the participant's own path show that it lives, but 
     bob.hear([], { after: 1_000 });
   }
   assert.deepEqual(bob.hear([]), { receiving: "idle", signal: null });
-  assert.equal(bob.hearNothing(SILENT_MS), "silent");
+  assert.equal(bob.hearNothing(8_000), "silent");
+});
+
+test("a path that carried media is silent as soon as the media is", () => {
+  const bob = live();
+  for (bob.path = 1; bob.path < 5; bob.path += 1) bob.hear(["0"]);
+  assert.equal(bob.hearNothing(2_000), "silent");
+});
+
+test("on a path without media, one check of consent in six seconds is enough", () => {
+  const bob = live();
+  bob.path = 1;
+  bob.hear(["0"]);
+  bob.hearNothing(3_000);
+  for (let time = 0; time < 5; time += 1) {
+    bob.path += 1;
+    assert.equal(bob.hear([]).receiving, "idle");
+    assert.equal(bob.hearNothing(5_500), "idle");
+  }
+});
+
+test("a participant that should send sound, and has sent none for some time, has no microphone", () => {
+  const bob = new Bob();
+  bob.hearNothing(1_500);
+  assert.equal(bob.noMicrophone, false);
+  bob.hearNothing(2_500);
+  assert.equal(bob.noMicrophone, true);
+  bob.hear(["0"]);
+  assert.equal(bob.noMicrophone, false);
+  for (let time = 0; time < 8; time += 1) bob.hear(["1"]);
+  assert.equal(bob.noMicrophone, true);
+  for (let time = 0; time < 8; time += 1) bob.hear(["0"]);
+  assert.equal(bob.noMicrophone, false);
+});
+
+test("a participant that is muted, or from whom nothing comes at all, is not said to have no microphone", () => {
+  const bob = live();
+  bob.expected = [null, "1"];
+  for (let time = 0; time < 10; time += 1) bob.hear(["1"]);
+  assert.equal(bob.noMicrophone, false);
+  bob.hearNothing(5_000);
+  assert.ok(!bob.noMicrophone);
 });
 
 test("a new connection that counts from zero is no silence", () => {

@@ -139,6 +139,20 @@ describe("Rest", { concurrency: true }, () => {
     assert.equal(server.requests.length, 1);
   });
 
+  test("counts as answers of the enabler only what a gateway does not say", async (t) => {
+    const server = await answering(
+      t,
+      () => ({ status: 503, headers: { "Retry-After": "0" }, body: "<h1>no upstream</h1>" }),
+      () => ({ status: 503, body: { status: 503, title: "no upstream" } }),
+      () => ({ status: 409, body: { code: "not-ringing" } }),
+    );
+    let answers = 0;
+    const rest = new Rest({ trace: () => undefined, onAnswer: () => (answers += 1) });
+    await assert.rejects(rest.send({ method: "GET", url: server.url }), { code: "not-ringing" });
+    assert.equal(server.requests.length, 3);
+    assert.equal(answers, 1);
+  });
+
   test("ignores a Retry-After that is unreadable or in the past", async (t) => {
     const server = await answering(
       t,

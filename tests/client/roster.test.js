@@ -130,6 +130,16 @@ test("what arrives from a participant is part of it, and a change of it is repor
   assert.equal(changes, 2);
 });
 
+test("the speaker who goes on hold is no longer the speaker, also after the hold", () => {
+  const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" });
+  roster.learnSpeaker({ type: "active-speaker", confId: "conf", participant: "b" });
+  assert.equal(roster.others[0].speaking, true);
+  for (const state of /** @type {const} */ (["on-hold", "accepted"])) {
+    roster.learnParticipant(participant({ id: "b", state }));
+    assert.deepEqual([roster.speaker, roster.others[0].speaking], [null, false]);
+  }
+});
+
 test("a participant whose page has closed is away until it is back", () => {
   const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" });
   for (const away of [true, false]) {

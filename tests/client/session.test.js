@@ -25,6 +25,10 @@ class World {
   valid = new Set();
   /** Whether the event channels are unreachable, so that only other requests learn of the end of a session. */
   isDeaf = false;
+  /** The events of every session. @type {object[]} */
+  events = [];
+  /** The enabler's answers to a GET of a conference, by ID. @type {Record<string, import("./support/server.js").Answer>} */
+  conferences = {};
   #sessions = 0;
   /** @type {SbeClient[]} */
   #clients = [];
@@ -32,6 +36,14 @@ class World {
     if (request.url === "/app/sessions" && request.method === "POST") return { status: 201, body: this.session() };
     if (request.url === "/app/sessions") return { status: 200, body: { sessions: [] } };
     if (this.isDeaf && request.url?.includes("/events")) return { status: 503, headers: { "Retry-After": "60" } };
+    if (this.events.length > 0 && request.url?.includes("/events?after=0"))
+      return {
+        status: 200,
+        headers: { "Content-Type": "text/event-stream" },
+        body: this.events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(""),
+      };
+    const read = this.conferences[request.url?.split("/mediaConferences/")[1] ?? ""];
+    if (read) return read;
     if (!this.valid.has(request.headers.authorization)) return { status: 401, body: { code: "unauthenticated" } };
     if (request.url === "/base/mediaConferences" && request.method === "POST")
       return { status: 201, body: this.#call() };
@@ -271,6 +283,42 @@ describe("A client", { concurrency: true }, () => {
     assert.equal(call?.endReason, "session-over");
     assert.equal(alice.session?.id, "s2");
   });
+
+  for (const [what, reason, state, answer, rings] of /** @type {const} */ ([
+    ["that still rings", "call", "invited", 200, true],
+    ["that this device answered before a reload", "call", "accepted", 200, false],
+    ["that was declined", "call", "left", 200, false],
+    ["of a conference that is gone", "call", "invited", 404, false],
+    ["that the enabler cannot tell about", "call", "accepted", 503, true],
+    ["to a move that still rings", "move", "moving", 200, true],
+    ["to a move that another device took", "move", "accepted", 200, false],
+  ])) {
+    test(`${rings ? "rings" : "does not ring"} for an invitation ${what}`, async (t) => {
+      const world = await new World().start(t);
+      const bob = participant({ id: "p2", username: "bob", state });
+      const invited = { ...bob, state: /** @type {const} */ ("invited") };
+      const known = conference({ participants: [invited] });
+      world.conferences = {
+        conf: { status: answer, body: conference({ participants: [bob] }) },
+        last: { status: 200, body: known },
+      };
+      const from = { participant: "p1", username: "alice" };
+      // By this computer's clock, the ringing ended long ago.
+      const ringsUntil = "2020-01-01T00:00:30Z";
+      const event = { type: "invitation-received", from, participant: invited, ringsUntil, conference: known };
+      world.events = [
+        { ...event, seq: 1, confId: "conf", reason },
+        { ...event, seq: 2, confId: "last", reason: "call" },
+      ];
+      const client = world.client({});
+      /** @type {string[]} */
+      let ringing = [];
+      client.on("invitations", (invitations) => (ringing = invitations.map(({ confId }) => confId)));
+      await client.use(world.session());
+      while (!ringing.includes("last")) await new Promise((done) => setTimeout(done, 5));
+      assert.deepEqual(ringing, rings ? ["conf", "last"] : ["last"]);
+    });
+  }
 
   test("does not renew a session in order to end it", async (t) => {
     const world = await new World().start(t);

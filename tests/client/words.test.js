@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Refusal } from "../../templates/static/sbe/errors.js";
-import { errorWords } from "../../templates/static/testpage/words.js";
+import { errorWords, isSilent, noticeWords, pictureless } from "../../templates/static/testpage/words.js";
 
 /** @param {Record<string, unknown>} fields */
 const refusal = (fields) => new Refusal({ status: 429, code: "rate-limited", detail: "", fields });
@@ -22,4 +22,19 @@ for (const [retryAfterMs, wait] of /** @type {[number | undefined, string][]} */
 
 test("too many requests are no denial", () => {
   assert.match(errorWords(refusal({ retryAfterMs: 60_000 })), /Too many attempts/);
+});
+
+test("a call without pictures is what it is: an audio call, a call with the cameras off, or a participant without devices", () => {
+  const other = { muted: { audio: false }, noMicrophone: false };
+  assert.equal(pictureless({ video: false }, other, false), "Audio call");
+  assert.equal(pictureless({ video: true }, other, false), "Both cameras are off");
+  assert.equal(pictureless({ video: true }, other, true), "The camera is off");
+  assert.equal(pictureless({ video: true }, undefined, true), "The camera is off");
+  assert.equal(pictureless({ video: true }, { ...other, noMicrophone: true }, true), "No microphone and no camera");
+  assert.deepEqual([isSilent(other), isSilent({ ...other, noMicrophone: true })], [false, true]);
+});
+
+test("a guest has one name in notices as on tiles", () => {
+  const who = "Gina (guest 9319)";
+  assert.equal(noticeWords({ code: "left", reason: "hung-up", who }, "")?.text, "Gina (guest) left.");
 });

@@ -144,6 +144,7 @@ async def _admits_a_knock(host: Person, server: Server) -> None:
           return client.currentCall.confId;
         }"""
     )
+    await _says(host, "Nobody else is here yet")
     async with Endpoints() as endpoints:
         carol = await endpoints.register(server, "carol-knocks")
         knock = await carol.request("POST", f"/mediaConferences/{conference}/knocks")

@@ -198,6 +198,11 @@ export class Call extends Emitter {
     return this.topology === "focus";
   }
 
+  /** Whether this is a video call, even if all cameras are off. */
+  get video() {
+    return this.#sending.video;
+  }
+
   /** This side's participant. */
   get me() {
     return this.#roster.me;
@@ -338,16 +343,14 @@ export class Call extends Emitter {
   join(confId, options) {
     const conference = {
       id: confId,
-      topology: /** @type {const} */ ("focus"),
+      topology: "focus",
       access: "open",
-      name: "",
-      state: /** @type {const} */ ("session-open"),
-      createdAt: "",
-      endedAt: null,
+      state: "session-open",
       participants: [],
       pendingModifications: [],
     };
-    return this.answer({ conference }, options);
+    // The enabler's answer has the other fields.
+    return this.answer({ conference: /** @type {Conference} */ (/** @type {unknown} */ (conference)) }, options);
   }
 
   /**
@@ -808,23 +811,30 @@ export class Call extends Emitter {
   /** Compare what arrives with what each participant should send now. */
   async #listen() {
     const { leg, pending } = this;
-    // An offer of the other side is being answered, so the tracks are about to change.
-    if (leg === null || this.#phase !== "open" || (pending && !pending.mine && !pending.asking)) return;
+    // Before the connection is made, nothing can arrive. An offer of the other side that is being answered is about to
+    // change the tracks.
+    if (
+      leg === null ||
+      this.#phase !== "open" ||
+      /new|connecting/.test(this.connection) ||
+      (pending && !pending.mine && !pending.asking)
+    )
+      return;
     const expected = this.#expected(leg);
-    const isIdle = [...expected.values()].every((mids) => mids.length === 0);
+    const isIdle = [...expected.values()].flat().every((mid) => mid === null);
     const reading = isIdle
       ? { at: performance.now(), tracks: new Map(), path: null }
       : await readArrivals(leg.pc, { endsAtParticipant: !this.hasFocus });
     if (leg === this.leg && this.#phase === "open") this.#roster.learnReceptions(this.#judge.judge(expected, reading));
   }
 
-  /** @param {PeerLeg} leg @returns {Map<string, string[]>} the mids of the tracks that each participant should send */
+  /** @param {PeerLeg} leg @returns {Map<string, (string | null)[]>} as `ReceptionJudge.judge` expects it */
   #expected(leg) {
     const senders = this.others.filter(({ state }) => state === "accepted");
     return new Map(
       senders.map(({ id, audio, camera, muted }) => {
         const tracks = [muted.audio ? null : audio, muted.video ? null : camera];
-        return [id, tracks.flatMap((track) => (track && leg.midOf(track)) ?? [])];
+        return [id, tracks.map((track) => track && leg.midOf(track))];
       }),
     );
   }

@@ -199,11 +199,7 @@ export class EventChannel {
    * @returns {boolean} false if an event is missing, so that the channel must reconnect
    */
   #accept(event) {
-    if (event.type === "gap") {
-      this.cursor = Math.max(this.cursor, (event.oldest ?? 1) - 1);
-      this.deliver(event);
-      return true;
-    }
+    if (event.type === "gap") this.cursor = Math.max(this.cursor, (event.oldest ?? 1) - 1);
     if (!("seq" in event)) {
       this.deliver(event);
       return true;
@@ -360,8 +356,8 @@ export class EventChannel {
         credentials: "omit",
         signal,
       });
-      this.origins.passed();
-      if (!response.ok) this.#retryAfterMs = Math.min(retryAfterOf(response) ?? 0, LONGEST_RETRY_AFTER_MS);
+      if (response.ok) this.origins.passed();
+      else this.#retryAfterMs = Math.min(retryAfterOf(response) ?? 0, LONGEST_RETRY_AFTER_MS);
       return response;
     } catch (error) {
       if (error instanceof TypeError) void this.origins.suspect(this.urls.http);

@@ -1,4 +1,5 @@
 import { Emitter } from "./emitter.js";
+import { randomKey } from "./rest.js";
 
 /**
  * @typedef {object} ChatMessage
@@ -52,9 +53,7 @@ export class Chat extends Emitter {
   send(from, text) {
     const words = text.trim().slice(0, LONGEST);
     if (!words || !this.#channel || !this.open) return false;
-    const id = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join(
-      "",
-    );
+    const id = randomKey();
     this.#channel.send(JSON.stringify({ id, from, text: words }));
     this.#keep({ id, from, text: words, at: new Date(), mine: true });
     return true;

@@ -224,11 +224,9 @@ export class SbeClient extends Emitter {
     this.#rest.token = session.token;
     this.enabler = this.#enablerOf(session);
     try {
-      await this.#rest
-        .send({ method: "PUT", url: `${this.enabler}/sessions/${session.id}`, body: {}, budgetMs: 5_000 })
-        .then(({ body }) => {
-          this.#begin({ ...session, ...body, token: session.token }, cursor);
-        });
+      const url = `${this.enabler}/sessions/${session.id}`;
+      const { body } = await this.#rest.send({ method: "PUT", url, body: {}, budgetMs: 5_000 });
+      this.#begin({ ...session, ...body, token: session.token }, cursor);
     } catch (error) {
       this.#rest.token = null;
       if (!(error instanceof Refusal)) throw error;
@@ -245,8 +243,7 @@ export class SbeClient extends Emitter {
     const { session } = this;
     if (!session) return;
     const url = `${this.enabler}/sessions/${session.id}`;
-    const leaving = this.currentCall?.hangUp().catch(() => undefined);
-    await leaving;
+    await this.currentCall?.hangUp().catch(() => undefined);
     try {
       await this.#rest.send({ method: "DELETE", url });
     } finally {
@@ -436,35 +433,29 @@ export class SbeClient extends Emitter {
       closeMedia: () => this.#closeMedia(),
     });
     this.currentCall = call;
-    const whileCurrent = (/** @type {() => void} */ tell) => () => call === this.currentCall && tell();
+    /** @type {<T extends keyof ClientEvents>(type: T, payload: ClientEvents[T]) => void} */
+    const tell = (type, payload) => {
+      if (call === this.currentCall) this.emit(type, payload);
+    };
     let told = "";
     const tellParticipants = () => {
-      const others = call.others;
+      const { others } = call;
       const now = JSON.stringify(
         others.map(({ audio, camera, screen, ...rest }) => [rest, audio?.id, camera?.id, screen?.id]),
       );
-      if (now === told) return;
+      if (now !== told) tell("participants", others);
       told = now;
-      this.emit("participants", others);
     };
-    call.on(
-      "change",
-      whileCurrent(() => {
-        this.emit("call", call);
-        tellParticipants();
-      }),
-    );
-    call.on("media", (remote) =>
-      whileCurrent(() => {
-        this.emit("media", remote);
-        tellParticipants();
-      })(),
-    );
-    call.chat.on(
-      "change",
-      whileCurrent(() => this.emit("chat", call.chat.messages)),
-    );
-    call.on("notice", (notice) => whileCurrent(() => this.emit("notice", notice))());
+    call.on("change", () => {
+      tell("call", call);
+      tellParticipants();
+    });
+    call.on("media", (remote) => {
+      tell("media", remote);
+      tellParticipants();
+    });
+    call.chat.on("change", () => tell("chat", call.chat.messages));
+    call.on("notice", (notice) => tell("notice", notice));
     this.emit("call", call);
     return call;
   }
@@ -483,7 +474,7 @@ export class SbeClient extends Emitter {
    */
   async #start(session, attempt) {
     if (!session?.id || !session.token || !session.events)
-      throw new SbeError("This is no session: pass on the enabler's answer to POST /sessions, with its token.");
+      throw new SbeError("Pass on the enabler's answer to POST /sessions, with its token.");
     await claim(session.id);
     if (attempt !== this.#attempt) {
       this.#discard(session);
@@ -562,11 +553,10 @@ export class SbeClient extends Emitter {
   }
 
   /** @param {InvitationReceived} event */
-  #ring(event) {
+  async #ring(event) {
     const { conference, confId, reason, from, media = UNKNOWN_MEDIA, ringsUntil } = event;
-    // After a reload, old invitations are read again. Those that no longer ring are skipped.
-    if (Date.parse(ringsUntil) < Date.now()) return;
-    if (this.currentCall?.confId === confId && !["ended", "moved"].includes(this.currentCall.state)) return;
+    if (!(await this.#stillRings(event))) return;
+    if (this.currentCall?.confId === confId && !isOver(this.currentCall)) return;
     const others = conference.participants.filter(
       ({ id, state, username }) => id !== from.participant && state !== "left" && !this.#isMe(username),
     );
@@ -585,6 +575,24 @@ export class SbeClient extends Emitter {
       event,
     });
     this.emit("invitations", this.invitations);
+  }
+
+  /**
+   * Whether the enabler still counts an invitation as ringing. After a reload or an outage, old invitations are read
+   * again. Their `ringsUntil` does not tell: the invitation may be answered, and this computer's clock may be wrong.
+   *
+   * @param {InvitationReceived} event
+   */
+  async #stillRings({ confId, reason, participant }) {
+    const url = `${this.#conferencesUrl}/${confId}`;
+    try {
+      const { body } = await this.#rest.send({ method: "GET", url, budgetMs: 0, quiet: true });
+      const now = /** @type {Conference} */ (body).participants.find(({ id }) => id === participant.id);
+      return now?.state === (reason === "move" ? "moving" : "invited");
+    } catch (error) {
+      // If the enabler cannot answer now, the device rings: a missed call is worse than an old one.
+      return !(error instanceof Refusal && error.status === 404);
+    }
   }
 
   /** @param {string} username */
@@ -606,18 +614,15 @@ export class SbeClient extends Emitter {
   async #findOwnConference() {
     if (this.currentCall && this.currentCall.state !== "ended") return this.currentCall.reread();
     const { body } = await this.#rest.send({ method: "GET", url: this.#conferencesUrl });
-    const conferences = /** @type {Conference[]} */ (body.conferences);
-    const isMine = (/** @type {Conference} */ { state, participants }) =>
-      state !== "session-terminated" &&
+    const mine = /** @type {Conference[]} */ (body.conferences).filter(({ participants }) =>
       participants.some(
-        (participant) =>
-          participant.sessionId === this.session?.id && participant.state !== "left" && participant.state !== "invited",
-      );
-    this.rejoinable =
-      conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;
+        (each) => each.sessionId === this.session?.id && each.state !== "left" && each.state !== "invited",
+      ),
+    );
+    this.rejoinable = mine.find(({ state }) => state === "session-open") ?? null;
     // If the page went away while its call was still ringing, the call has lost its offer. Nobody can answer such a
     // call any more.
-    const orphan = conferences.find((conference) => isMine(conference) && conference.state === "invitation-sent");
+    const orphan = mine.find(({ state }) => state === "invitation-sent");
     if (orphan) await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${orphan.id}` });
     this.emit("call", this.currentCall);
   }

@@ -1,5 +1,5 @@
 import { PeerLeg } from "./peer.js";
-import { receives, sections } from "./sdp.js";
+import { receives, sections, sends } from "./sdp.js";
 
 /**
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
@@ -109,20 +109,18 @@ function summary(tracks) {
 export function forwardingChanges(before, after) {
   const was = forwarded(before);
   const is = forwarded(after);
-  const on = [...is].filter((track) => !was.has(track)).map((track) => ({ track, way: "on" }));
-  const off = [...was].filter((track) => !is.has(track)).map((track) => ({ track, way: "off" }));
-  const changes = [...on, ...off].map(
-    ({ track, way }) => /** @type {Change} */ (`${track.split(" ")[1].replace(/\d+$/, "")}-${way}`),
+  const changed = [...is, ...was].filter((track) => !was.has(track) || !is.has(track)).map((track) => track.split(" "));
+  const changes = changed.map(
+    ([who, label]) => `${label.replace(/\d+$/, "")}-${is.has(`${who} ${label}`) ? "on" : "off"}`,
   );
-  return { changes: [...new Set(changes)], who: [...new Set([...on, ...off].map(({ track }) => track.split(" ")[0]))] };
+  return {
+    changes: /** @type {Change[]} */ ([...new Set(changes)]),
+    who: [...new Set(changed.map(([who]) => who))],
+  };
 }
 
 /** @param {string | null} sdp @returns {Set<string>} the `<participant id> <label>` of each track that it sends */
 function forwarded(sdp) {
   const lines = sdp === null ? [] : sections(sdp);
-  return new Set(
-    lines.flatMap(({ live, direction, msid }) =>
-      live && msid && (direction === "sendrecv" || direction === "sendonly") ? [msid] : [],
-    ),
-  );
+  return new Set(lines.flatMap(({ live, direction, msid }) => (live && msid && sends(direction) ? [msid] : [])));
 }

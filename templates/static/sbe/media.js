@@ -122,7 +122,7 @@ export class LocalMedia extends Emitter {
   closeAll() {
     this.#paused = false;
     this.#muted = this.#isMutedByLoss = false;
-    for (const name of /** @type {SourceName[]} */ (["microphone", "camera", "screen"])) this.close(name);
+    for (const name in this.#tracks) this.close(/** @type {SourceName} */ (name));
   }
 
   /**
@@ -217,10 +217,8 @@ export class LocalMedia extends Emitter {
   }
 
   #announce() {
-    const { microphone, camera, screen } = this.#tracks;
-    if (microphone) microphone.enabled = !this.#muted && !this.#paused;
-    if (camera) camera.enabled = !this.#paused;
-    if (screen) screen.enabled = !this.#paused;
+    for (const track of Object.values(this.#tracks))
+      if (track) track.enabled = !this.#paused && !(this.#muted && track === this.microphone);
     this.emit("change", null);
   }
 }

@@ -45,8 +45,8 @@ export function recall() {
  */
 export function claim(sessionId) {
   // Web Locks exist only in secure contexts. Elsewhere a duplicated tab shares the session.
-  if (!globalThis.navigator?.locks) return Promise.resolve(true);
   return new Promise((resolve) => {
+    if (!globalThis.navigator?.locks) return resolve(true);
     // A page that is reloaded releases its lock a moment after the new page asks for it.
     const patience = AbortSignal.timeout(1_500);
     navigator.locks

@@ -128,7 +128,7 @@ export class Negotiator extends Emitter {
     this.#begin(this.#makeLeg());
   }
 
-  /** Return the call's first offer. Call `expectAnswer` once the offer is sent. */
+  /** Return the call's first offer, after `begin`. Call `expectAnswer` once the offer is sent. */
   firstOffer() {
     return this.#firstLeg.createOffer(this.#wishes(this.holding));
   }
@@ -140,8 +140,7 @@ export class Negotiator extends Emitter {
   }
 
   get #firstLeg() {
-    if (this.leg === null) throw new SbeError("The call has no connection yet.");
-    return this.leg;
+    return /** @type {PeerLeg} */ (this.leg);
   }
 
   /** Wait for the answer to the first offer. @param {{modId: string, kind: string, description: Description}} offer */
@@ -304,8 +303,8 @@ export class Negotiator extends Emitter {
 
   /** @param {ModReceived} event @param {Description} description */
   #restarts(event, { sdp }) {
-    if (event.restart || !this.leg) return true;
-    return !this.#situation.hasFocus && this.leg.comesFromAnotherConnection(sdp);
+    const { leg } = this;
+    return event.restart || !leg || (!this.#situation.hasFocus && leg.comesFromAnotherConnection(sdp));
   }
 
   /** @param {Description} description @returns {{changes: string[], who: string[]}} */
@@ -523,7 +522,7 @@ export class Negotiator extends Emitter {
 
   /** @param {Partial<Modification> & Pick<Modification, "modId" | "kind" | "mine" | "description">} modification */
   #expect(modification) {
-    let settle = (/** @type {Outcome} */ _outcome) => {};
+    let settle = /** @type {(outcome: Outcome) => void} */ (/** @type {unknown} */ (null));
     const settled = new Promise((/** @type {(outcome: Outcome) => void} */ resolve) => (settle = resolve));
     this.pending = {
       asking: false,

@@ -57,7 +57,7 @@ function originOf(url) {
 /** @param {string} url */
 function complain(url) {
   console.error(
-    `SbeClient: the enabler at ${originOf(url)} answers, but it does not allow requests from pages of ` +
-      `${location.origin}. Add ${location.origin} to the enabler's setting SBE_ALLOWED_ORIGINS.`,
+    `SbeClient: the enabler at ${originOf(url)} does not allow pages of ${location.origin}. ` +
+      `Add ${location.origin} to its setting SBE_ALLOWED_ORIGINS.`,
   );
 }

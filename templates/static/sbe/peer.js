@@ -90,8 +90,7 @@ export class PeerLeg extends Emitter {
 
   /** @param {Role} role */
   maySend(role) {
-    const direction = this.#find(role)?.currentDirection;
-    return direction === "sendrecv" || direction === "sendonly";
+    return sends(/** @type {import("./sdp.js").Direction} */ (this.#find(role)?.currentDirection));
   }
 
   /**
@@ -297,21 +296,13 @@ export class PeerLeg extends Emitter {
 
   /** Assign a role to each transceiver that an offer has added. @param {string} sdp of the offer */
   #assignRoles(sdp) {
-    const slides = new Set(
-      sections(sdp)
-        .filter((section) => section.slides)
-        .map((section) => section.mid),
-    );
-    const wanted = new Set(
-      sections(sdp)
-        .filter(({ direction }) => direction !== "inactive")
-        .map(({ mid }) => mid),
-    );
-    for (const line of this.#spare) if (line.mid !== null && wanted.has(line.mid)) this.#spare.delete(line);
+    const byMid = new Map(sections(sdp).map((section) => [section.mid, section]));
+    for (const line of this.#spare)
+      if (line.mid !== null && (byMid.get(line.mid)?.direction ?? "inactive") !== "inactive") this.#spare.delete(line);
     for (const line of this.pc.getTransceivers()) {
       if (this.#roles.has(line) || line.mid === null) continue;
       this.onNewLine(line);
-      this.#roles.set(line, this.roleFor(line, slides.has(line.mid)));
+      this.#roles.set(line, this.roleFor(line, byMid.get(line.mid)?.slides ?? false));
     }
   }
 
@@ -344,17 +335,14 @@ export class PeerLeg extends Emitter {
     const { pc } = this;
     if (pc.iceGatheringState === "complete") return;
     await new Promise((resolve) => {
-      const timer = setTimeout(done, GATHERING_MS);
-      function check() {
-        if (pc.iceGatheringState === "complete") done();
-      }
-      function done() {
+      const timer = setTimeout(resolve, GATHERING_MS, undefined);
+      pc.onicegatheringstatechange = () => {
+        if (pc.iceGatheringState !== "complete") return;
         clearTimeout(timer);
-        pc.removeEventListener("icegatheringstatechange", check);
         resolve(undefined);
-      }
-      pc.addEventListener("icegatheringstatechange", check);
+      };
     });
+    pc.onicegatheringstatechange = null;
   }
 
   /**

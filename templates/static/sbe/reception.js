@@ -7,6 +7,7 @@
  * @typedef {object} Reception what arrives from one participant
  * @property {Receiving} receiving
  * @property {0 | 1 | 2 | 3 | null} signal how well it arrives: 3 is good, 0 is nothing; null while nothing is expected
+ * @property {boolean} [noMicrophone] whether it should send sound, but has sent none for some time
  *
  * @typedef {object} TrackReading the counters of one media section (webrtc-stats, `inbound-rtp`)
  * @property {number} packets
@@ -29,10 +30,14 @@
 /** A participant is silent after this long without a packet. Readings come every `READ_EVERY_MS`. */
 export const SILENT_MS = 1_300;
 export const READ_EVERY_MS = 400;
+// A path without media carries at least the checks of consent, one every 4 to 6 s (RFC 7675 section 5.1).
+const CONSENT_MS = 6_000;
 // A longer pause between two readings means that the page was suspended. It proves nothing about the participants.
 const LONGEST_STEP_MS = 1_000;
 // The loss of this period counts for the signal.
 const SIGNAL_MS = 3_000;
+// A microphone that sends nothing for this long, and for SILENT_MS more, is none. A silent one still sends packets.
+const NO_SOUND_MS = 1_200;
 const LOSS_BAD = 0.08;
 const LOSS_FAIR = 0.02;
 
@@ -53,7 +58,8 @@ export class ReceptionJudge {
   #path = null;
 
   /**
-   * @param {Map<string, string[]>} expected the mids of the tracks that each participant should send now
+   * @param {Map<string, (string | null)[]>} expected for each participant, the mids of the microphone and the camera, or
+   *   null if it should not send now
    * @param {Reading} reading
    * @returns {Map<string, Reception>} by participant
    */
@@ -67,12 +73,15 @@ export class ReceptionJudge {
     const judged = new Map();
     for (const [participant, mids] of expected) {
       const arriving = mids.map((mid) => {
+        if (mid === null) return null;
         const key = `${participant} ${mid}`;
         const now = this.#follow(before.get(key), tracks.get(mid), step);
         this.#known.set(key, now);
         return now;
       });
-      judged.set(participant, this.#receptionOf(arriving));
+      const reception = this.#receptionOf(arriving.filter((track) => track !== null));
+      if (reception.receiving !== "silent") reception.noMicrophone = this.#isStill(arriving[0]);
+      judged.set(participant, reception);
     }
     return judged;
   }
@@ -98,13 +107,24 @@ export class ReceptionJudge {
     return { packets, lost, arrivedAt, recent: [...recent, { at: this.#clock, packets, lost }] };
   }
 
+  /** Whether nothing has come on a track for some time. @param {Known | null} track */
+  #isStill(track) {
+    return (
+      track?.packets === track?.recent[0].packets && !this.#isRecent((track?.recent[0].at ?? Infinity) + NO_SOUND_MS)
+    );
+  }
+
   /** @param {Known[]} tracks @returns {Reception} */
   #receptionOf(tracks) {
     const arrivals = tracks.flatMap(({ arrivedAt }) => arrivedAt ?? []);
     if (arrivals.length === 0) return { receiving: "idle", signal: null };
-    if (this.#isRecent(Math.max(...arrivals))) return { receiving: "live", signal: signalOf(tracks) };
+    const last = Math.max(...arrivals);
+    if (this.#isRecent(last)) return { receiving: "live", signal: signalOf(tracks) };
     // The other side lives, but sends no media, for example because its microphone was unplugged.
-    if (this.#path !== null && this.#isRecent(this.#path.aliveAt)) return { receiving: "idle", signal: null };
+    // The next packet of a path that has outlived the media may come late.
+    const aliveAt = this.#path?.aliveAt ?? -Infinity;
+    if (this.#isRecent(aliveAt - last < SILENT_MS ? aliveAt : aliveAt + CONSENT_MS))
+      return { receiving: "idle", signal: null };
     return { receiving: "silent", signal: 0 };
   }
 

@@ -44,7 +44,7 @@ export class Rest {
    * @param {(trace: Trace) => void} options.trace
    * @param {() => HeadersInit | Promise<HeadersInit>} [options.headers] further headers, asked for before each attempt
    * @param {RequestCredentials} [options.credentials] whether requests carry cookies
-   * @param {() => void} [options.onAnswer] called after every answer
+   * @param {() => void} [options.onAnswer] called after every answer of the server itself
    * @param {(url: string) => void} [options.onFailure] called when a request failed before an answer
    * @param {(token: string) => Promise<unknown>} [options.renew] called when a token was refused; replaces `token`, if
    *   it can
@@ -145,13 +145,14 @@ export class Rest {
         credentials: this.#credentials,
         signal: AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs))),
       });
-      this.#onAnswer();
       body = await readBody(response);
     } catch (cause) {
       // Browsers report a missing CORS header as a TypeError.
       if (cause instanceof TypeError) this.#onFailure(call.url);
       throw new NetworkError("The server cannot be reached.", { cause });
     }
+    // Any other answer may come from a gateway.
+    if (response.ok || body?.code) this.#onAnswer();
     if (!response.ok) throw refusalFrom(response, body);
     return { status: response.status, headers: response.headers, body };
   }
@@ -209,8 +210,8 @@ async function readBody(response) {
 function refusalFrom(response, body) {
   const problem = body !== null && typeof body === "object" && !Array.isArray(body) ? body : {};
   const { code, detail, title, status: _status, type: _type, instance: _instance, ...fields } = problem;
-  fields.retryAfterMs ??= retryAfterOf(response);
-  if (fields.retryAfterMs === null) delete fields.retryAfterMs;
+  const retryAfterMs = fields.retryAfterMs ?? retryAfterOf(response);
+  if (retryAfterMs !== null) fields.retryAfterMs = retryAfterMs;
   return new Refusal({
     status: response.status,
     code: typeof code === "string" ? code : `http-${response.status}`,

@@ -158,6 +158,8 @@ export class Roster extends Emitter {
       ? [...participants, participant]
       : participants.map((each) => (each.id === participant.id ? participant : each));
     this.conference = { ...conference, participants: now };
+    // A participant on hold says nothing. Its earlier report may be old when it resumes.
+    if (participant.id === this.speaker && participant.state !== "accepted") this.speaker = null;
     if (participant.sessionId === this.#sessionId()) this.#myId = participant.id;
   }
 
@@ -182,14 +184,9 @@ export class Roster extends Emitter {
 
   /** Store what arrives from each participant. @param {Map<string, Reception>} receptions */
   learnReceptions(receptions) {
-    const before = this.#receptions;
+    const [was, is] = [this.#receptions, receptions].map((each) => JSON.stringify([...each]));
     this.#receptions = receptions;
-    const ids = new Set([...before.keys(), ...receptions.keys()]);
-    const isSame = [...ids].every((id) => {
-      const [was, is] = [before.get(id) ?? NOTHING_EXPECTED, receptions.get(id) ?? NOTHING_EXPECTED];
-      return was.receiving === is.receiving && was.signal === is.signal;
-    });
-    if (!isSame) this.emit("change", null);
+    if (was !== is) this.emit("change", null);
   }
 
   /** Only the answer to an invitation says how many devices ring. @param {Participant} participant */

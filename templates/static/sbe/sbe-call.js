@@ -186,7 +186,7 @@ export class SbeCall extends Base {
       accept: () => void this.#run(() => this.#answer()),
       decline: () => void this.#run(() => this.#decline()),
       hangUp: () => void this.#run(() => this.#hangUp()),
-      mute: () => void this.#run(async () => this.#active?.mute({ audio: !this.#media?.muted })),
+      mute: () => void this.#run(() => this.#toggleMicrophone()),
       camera: () => void this.#run(() => this.#toggleCamera()),
       screen: () => void this.#run(() => this.#toggleScreen()),
       hold: () => void this.#run(() => this.#toggleHold()),
@@ -380,6 +380,12 @@ export class SbeCall extends Base {
     await this.#active?.hangUp();
   }
 
+  async #toggleMicrophone() {
+    const isMuted = !this.#media?.microphone || this.#media.muted;
+    if (isMuted) await this.#media?.openMicrophone();
+    await this.#active?.mute({ audio: !isMuted });
+  }
+
   async #toggleCamera() {
     if (this.#media?.camera) await this.#active?.stopVideo();
     else await this.#active?.addVideo();
@@ -524,6 +530,7 @@ export class SbeCall extends Base {
     const addressees = this.#addressees();
     const name = state === "ringing" ? ringing : (call?.other?.username ?? call?.addresses[0] ?? addressees[0] ?? "");
     const onHold = state === "on-hold";
+    const isMuted = !media?.microphone || media.muted;
     return {
       state,
       inCall: ["open", "on-hold", "held"].includes(state),
@@ -543,10 +550,10 @@ export class SbeCall extends Base {
         sound: null,
         isScreen: false,
         speaking: false,
-        muted: media?.muted ?? false,
+        muted: isMuted,
         veil: "",
       },
-      muted: media?.muted ?? false,
+      muted: isMuted,
       camera: Boolean(media?.camera),
       screen: Boolean(media?.screen),
       canShare: Boolean(navigator.mediaDevices?.getDisplayMedia),
@@ -578,6 +585,7 @@ export class SbeCall extends Base {
       case "moved":
         return { title: "The call goes on elsewhere", detail: this.#movedTo };
       case "ended":
+        if (call && hasLeft(call)) return { title: "You left", detail: "The others are still in the call." };
         return { title: "Call ended", detail: END_TEXTS[call?.endReason ?? ""] ?? "" };
       case "on-hold":
         return { title: "You put the call on hold", detail: "" };
@@ -606,7 +614,8 @@ export class SbeCall extends Base {
 
 /** @param {RemoteParticipant} participant @param {boolean} onHold whether this side is on hold @returns {TileModel[]} */
 function tilesOf(participant, onHold) {
-  const { id, username, state, muted, speaking, away, interrupted, receiving, audio, camera, screen } = participant;
+  const { id, username, state, muted, speaking, away, interrupted, receiving, noMicrophone = false } = participant;
+  const { audio, camera, screen } = participant;
   const holds = state === "on-hold";
   // The tile's caption has the full name.
   const short = shortName(username);
@@ -631,7 +640,7 @@ function tilesOf(participant, onHold) {
     sound: audio,
     isScreen: false,
     speaking: speaking && veil === "",
-    muted: muted.audio,
+    muted: muted.audio || noMicrophone,
     veil,
   };
   if (!screen) return [person];
@@ -644,6 +653,13 @@ function tilesOf(participant, onHold) {
     isScreen: true,
   };
   return [{ ...shared, speaking: false, muted: false }, person];
+}
+
+/** Whether this side has left a conference that goes on without it. @param {Call} call */
+function hasLeft({ endReason, hasFocus, me, others, conference }) {
+  return (
+    endReason === "here" && hasFocus && me?.role === "guest" && (others.length > 1 || conference?.access === "open")
+  );
 }
 
 /** @param {Error} error */

@@ -105,11 +105,9 @@ export function receives(direction) {
 export function changesBetween(before, after) {
   const was = sending(before);
   const is = sending(after);
-  /** @type {ReturnType<typeof changesBetween>} */
-  const changes = [];
-  if (is.video !== was.video) changes.push(is.video ? "video-on" : "video-off");
-  if (is.screen !== was.screen) changes.push(is.screen ? "screen-on" : "screen-off");
-  return changes;
+  return /** @type {const} */ (["video", "screen"]).flatMap((name) =>
+    is[name] === was[name] ? [] : /** @type {const} */ (`${name}-${is[name] ? "on" : "off"}`),
+  );
 }
 
 /** @param {string | null} sdp */

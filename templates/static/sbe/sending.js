@@ -190,13 +190,12 @@ export class Sending extends Emitter {
    * @param {() => void} otherwise runs unless the outcome is `accepted`
    */
   async #orElse(attempt, otherwise) {
-    /** @type {Outcome | null} */
-    let outcome = null;
-    try {
-      outcome = await attempt();
-      return outcome;
-    } finally {
-      if (outcome !== "accepted") otherwise();
-    }
+    const undo = (/** @type {unknown} */ error) => {
+      otherwise();
+      throw error;
+    };
+    const outcome = await attempt().catch(undo);
+    if (outcome !== "accepted") otherwise();
+    return outcome;
   }
 }

@@ -2,6 +2,7 @@ import { CallOver, MediaError, Refusal, SbeError } from "../sbe/sbe-client.js";
 import { openMedia } from "./media-access.js";
 import { preferences } from "./preferences.js";
 import { guessDevice } from "./registration.js";
+import { canRejoin } from "./leave-dialog.js";
 import { addressesAgain, nameOf } from "./stage.js";
 import { toast } from "./toasts.js";
 import { errorWords } from "./words.js";
@@ -116,10 +117,17 @@ export class Actions {
     if (call === null) return;
     // A guest sees the preview again.
     if (this.link.isGuest) return this.client.dismiss();
+    if (canRejoin(call)) return this.#joinAgain(call);
     await this.start(addressesAgain(call), {
       video: this.#withCamera,
       topology: call.topology,
     });
+  }
+
+  /** @param {Call} call that this side has left */
+  async #joinAgain({ confId }) {
+    if (confId && (await openMedia(this.client.media, { camera: this.#withCamera })))
+      await this.#orNoCall(() => this.client.join(confId));
   }
 
   async startOpenConference() {

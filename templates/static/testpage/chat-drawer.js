@@ -1,5 +1,6 @@
 import { byId, make, setText } from "./dom.js";
 import { Drawer } from "./drawer.js";
+import { shortName } from "./join-link.js";
 import { linkParts } from "./links.js";
 
 /**
@@ -73,7 +74,7 @@ export class ChatDrawer {
   /** @param {ChatMessage} message */
   #add(message) {
     const { from, text, at, mine } = message;
-    const name = mine ? "You" : this.#names.get(from) || "Somebody";
+    const name = mine ? "You" : shortName(this.#names.get(from) || "Somebody");
     const goesOn = this.#last?.from === from && at.getTime() - this.#last.at.getTime() < TOGETHER_MS;
     this.#last = message;
     const atEnd = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 48;

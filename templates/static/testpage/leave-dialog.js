@@ -1,4 +1,5 @@
-import { byId, make } from "./dom.js";
+import { byId, make, setText } from "./dom.js";
+import { shortName } from "./join-link.js";
 
 /**
  * @typedef {import("../sbe/call.js").Call} Call
@@ -40,7 +41,7 @@ export class LeaveDialog {
     // The one who has been here longest.
     this.#select.selectedIndex = 0;
     this.#dialog.showModal();
-    byId("leave-start").focus();
+    byId(this.#select.value ? "leave-start" : "leave-cancel").focus();
   }
 
   /** @param {Call | null} call */
@@ -51,13 +52,13 @@ export class LeaveDialog {
     const ids = successors.map(({ id }) => id);
     this.#here = [...this.#here.filter((id) => ids.includes(id)), ...ids.filter((id) => !this.#here.includes(id))];
     if (!this.#dialog.open) return;
-    if (call?.me?.role !== "host" || successors.length === 0) this.#dialog.close();
+    if (call === null || !canGoOn(call)) this.#dialog.close();
     else this.#fill(successors);
   }
 
   /** @param {RemoteParticipant[]} successors */
   #fill(successors) {
-    const names = new Map(successors.map(({ id, username }) => [id, username || "Somebody"]));
+    const names = new Map(successors.map(({ id, username }) => [id, shortName(username || "Somebody")]));
     const ids = this.#here.filter((id) => names.has(id));
     const chosen = this.#select.value;
     if (JSON.stringify(ids) !== this.#select.dataset.ids) {
@@ -65,17 +66,38 @@ export class LeaveDialog {
       if (ids.includes(chosen)) this.#select.value = chosen;
     }
     this.#select.dataset.ids = JSON.stringify(ids);
+    const nobody = ids.length === 0;
+    setText(byId("leave-title"), nobody ? "End the conference?" : "Leave the conference?");
+    setText(
+      byId("leave-text"),
+      nobody
+        ? "You are the host, and the others are away. They cannot come back after you have ended it."
+        : "You are the host. The others can go on with a new host.",
+    );
+    byId("leave-successor-field").hidden = byId("leave-start").hidden = nobody;
   }
 }
 
 /**
- * Whether the end of this call needs a decision: this side is the host of a conference that can go on without it.
+ * Whether the end of this call needs a decision: this side is the host of a conference in which others are, maybe away.
  *
  * @param {Call} call
  */
 export function canGoOn(call) {
-  if (!call.hasFocus || call.me?.role !== "host" || successorsOf(call).length === 0) return false;
+  const isAlone = !call.others.some(({ state }) => HERE.includes(state));
+  if (!call.hasFocus || call.state === "ended" || call.me?.role !== "host" || isAlone) return false;
   return call.others.length > 1 || call.conference?.access === "open";
+}
+
+/** Whether this side has left a conference that goes on without it. @param {Call} call */
+export function hasLeft({ endReason, hasFocus, me, others, conference }) {
+  const goesOn = others.length > 1 || conference?.access === "open";
+  return endReason === "here" && hasFocus && me?.role === "guest" && goesOn;
+}
+
+/** Whether this side has left an open conference that goes on, and may join it again. @param {Call} call */
+export function canRejoin(call) {
+  return hasLeft(call) && call.conference?.access === "open" && !call.locked;
 }
 
 /** The others who can become the host. @param {Call} call */

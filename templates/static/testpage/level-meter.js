@@ -1,12 +1,21 @@
+/** @typedef {new (init: {track: MediaStreamTrack}) => {readable: ReadableStream<AudioData>}} AudioProcessor */
+
 const EVERY_MS = 100;
 const BARS = 5;
 // The loudness in decibels of full scale at which the first bar and all bars are lit.
 const QUIET_DB = -55;
 const LOUD_DB = -15;
 
-/** Shows how loud a microphone is, in a row of bars (`data-level` from 0 to 5). Without a microphone it is hidden. */
+/**
+ * Shows how loud a microphone is, in a row of bars (`data-level` from 0 to 5). Without a microphone it is hidden.
+ *
+ * Chromium starts no AudioContext before the user has clicked or typed, even while the page captures the microphone. So
+ * the samples come from a `MediaStreamTrackProcessor` where the browser has one. Other browsers make that exception.
+ */
 export class LevelMeter {
   #element;
+  /** @type {ReadableStreamDefaultReader<AudioData> | null} */
+  #reader = null;
   /** @type {AudioContext | null} */
   #context = null;
   /** @type {MediaStreamTrack | null} */
@@ -17,9 +26,8 @@ export class LevelMeter {
   /** @param {HTMLElement} element */
   constructor(element) {
     this.#element = element;
-    // A browser refuses to start an AudioContext before the user has clicked or typed.
     for (const gesture of ["pointerdown", "keydown"])
-      document.addEventListener(gesture, () => this.#start(), { capture: true });
+      document.addEventListener(gesture, () => void this.#context?.resume(), { capture: true });
   }
 
   /** @param {MediaStreamTrack | null} track of the microphone; null for none */
@@ -27,11 +35,33 @@ export class LevelMeter {
     if (track === this.#track) return;
     this.#stop();
     this.#track = track;
-    this.#start();
+    const { MediaStreamTrackProcessor: Processor } = /** @type {{MediaStreamTrackProcessor?: AudioProcessor}} */ (
+      globalThis
+    );
+    if (track && Processor) void this.#read(new Processor({ track }).readable.getReader());
+    else this.#start();
+  }
+
+  /** @param {ReadableStreamDefaultReader<AudioData>} reader */
+  async #read(reader) {
+    this.#reader = reader;
+    let shownAt = 0;
+    for (;;) {
+      const { value: data } = await reader.read();
+      if (data === undefined || reader !== this.#reader) return data?.close();
+      if (performance.now() - shownAt > EVERY_MS) {
+        shownAt = performance.now();
+        const samples = new Float32Array(data.numberOfFrames);
+        data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+        this.#element.hidden = false;
+        this.#show(levelOf(samples));
+      }
+      data.close();
+    }
   }
 
   #start() {
-    if (this.#track === null || this.#context !== null || navigator.userActivation?.hasBeenActive === false) return;
+    if (this.#track === null || this.#context !== null) return;
     // Nothing is played, so no output device is needed. Firefox ignores the option.
     const context = new AudioContext(/** @type {AudioContextOptions} */ ({ sinkId: { type: "none" } }));
     const analyser = context.createAnalyser();
@@ -50,6 +80,8 @@ export class LevelMeter {
 
   #stop() {
     clearInterval(this.#timer);
+    void this.#reader?.cancel();
+    this.#reader = null;
     void this.#context?.close();
     this.#context = null;
     this.#element.hidden = true;

@@ -1,4 +1,5 @@
 import { byId, icon, initials, make, showChildren } from "./dom.js";
+import { shortName } from "./join-link.js";
 import { prefer, preferences } from "./preferences.js";
 import { listOf } from "./words.js";
 
@@ -63,11 +64,14 @@ export class MissedCalls {
   /** @param {string} host @param {Conference} newest @param {number} older how many calls came before it */
   #row(host, { createdAt, participants }, older) {
     const others = participants.filter(({ role, state }) => role !== "host" && state !== "invited");
-    const names = others.map(({ username }) => username).filter((name) => name && name !== this.#user);
+    const names = others
+      .map(({ username }) => username)
+      .filter((name) => name && name !== this.#user)
+      .map(shortName);
     const together = names.length > 0 ? `with ${listOf(names)}` : "";
     const count = older > 0 ? `${older + 1} calls` : "";
     const detail = [count, timeOf(createdAt), together].filter(Boolean).join(" · ");
-    const words = `Call ${host} back`;
+    const words = `Call ${shortName(host)} back`;
     const button = make(
       "button",
       { "type": "button", "class": "icon-button", "title": words, "aria-label": words },
@@ -81,7 +85,7 @@ export class MissedCalls {
       make(
         "div",
         { class: "person-text" },
-        make("p", { class: "person-name", title: host }, host),
+        make("p", { class: "person-name", title: host }, shortName(host)),
         make("p", { class: "person-detail" }, detail),
       ),
       make("div", { class: "person-actions" }, button),

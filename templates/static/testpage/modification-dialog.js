@@ -1,4 +1,5 @@
 import { byId, setText } from "./dom.js";
+import { shortName } from "./join-link.js";
 import { forwardingWords, modificationWords, secondsUntil } from "./words.js";
 import { nameOf } from "./stage.js";
 
@@ -33,7 +34,7 @@ export class ModificationDialog {
     if (pending === this.#shown) return;
     this.#shown = pending;
     if (pending === null || call === null) return this.#dialog.close();
-    const owners = call.others.filter(({ id }) => pending.who.includes(id)).map(({ username }) => username);
+    const owners = call.others.filter(({ id }) => pending.who.includes(id)).map(({ username }) => shortName(username));
     const { title, text } = call.hasFocus
       ? forwardingWords(pending, owners.join(" and ") || "The conference")
       : modificationWords(pending, nameOf(call));

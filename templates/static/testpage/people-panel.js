@@ -1,7 +1,8 @@
 import { Drawer } from "./drawer.js";
-import { nameOfGuest, shortName } from "./join-link.js";
+import { shortName } from "./join-link.js";
 import { byId, deviceIcon, icon, initials, make, setIcon, setText, showChildren } from "./dom.js";
 import { canBeHost } from "./leave-dialog.js";
+import { isSilent } from "./words.js";
 
 /**
  * @typedef {import("../sbe/call.js").Call} Call
@@ -122,7 +123,8 @@ export class PeoplePanel {
   /** @param {Row[]} rows */
   #tellHands(rows) {
     const raised = rows.filter(({ hand }) => hand);
-    for (const { id, name, mine } of raised) if (!mine && !this.#hands.has(id)) this.onNews(`${name} raised a hand`);
+    for (const { id, name, mine } of raised)
+      if (!mine && !this.#hands.has(id)) this.onNews(`${shortName(name)} raised a hand`);
     this.#hands = new Set(raised.map(({ id }) => id));
   }
 
@@ -150,11 +152,15 @@ export class PeoplePanel {
 
   /** @param {Knock} knock */
   #makeKnock({ id, username, device }) {
-    const deny = make("button", { "type": "button", "class": "button quiet small", "aria-label": `Deny ${username}` });
+    const deny = make("button", {
+      "type": "button",
+      "class": "button quiet small",
+      "aria-label": `Deny ${shortName(username)}`,
+    });
     const admit = make("button", {
       "type": "button",
       "class": "button primary small",
-      "aria-label": `Admit ${username}`,
+      "aria-label": `Admit ${shortName(username)}`,
       "data-testid": `admit-${username}`,
     });
     deny.append("Deny");
@@ -165,11 +171,7 @@ export class PeoplePanel {
       "li",
       { "class": "attendee", "data-testid": `knock-${username}` },
       make("span", { "class": "avatar", "aria-hidden": "true" }, initials(username)),
-      make(
-        "div",
-        { class: "person-text", title: username },
-        ...nameLines(nameOfGuest(username), knockDetail(username, device)),
-      ),
+      make("div", { class: "person-text", title: username }, ...nameLines(shortName(username), device ?? "")),
       deny,
       admit,
     );
@@ -213,8 +215,8 @@ export class PeoplePanel {
       element.dataset.testid = `attendee-${row.mine ? "self" : row.name}`;
       element.dataset.hand = String(row.hand);
       setText(avatar, initials(row.name));
-      const plain = nameOfGuest(row.name);
-      setText(name, row.mine ? `${plain} (you)` : plain);
+      const short = shortName(row.name);
+      setText(name, row.mine ? `${short} (you)` : short);
       name.title = row.name;
       setText(detail, row.detail);
       setIcon(/** @type {Element} */ (device.parentElement), row.device);
@@ -223,9 +225,9 @@ export class PeoplePanel {
       hand.hidden = !row.hand;
       hand.ariaDisabled = String(!row.canLower);
       hand.title = row.canLower ? "Lower the hand" : "Raised hand";
-      hand.setAttribute("aria-label", row.canLower ? `Lower the hand of ${row.name}` : `${row.name} raised a hand`);
+      hand.setAttribute("aria-label", row.canLower ? `Lower the hand of ${short}` : `${short} raised a hand`);
       menu.hidden = !row.manageable;
-      menu.setAttribute("aria-label", `More for ${row.name}`);
+      menu.setAttribute("aria-label", `More for ${short}`);
     };
     const item = { element, draw };
     this.#items.set(id, item);
@@ -237,14 +239,24 @@ export class PeoplePanel {
  * Return everybody in the conference. Raised hands come first, in the order in which they were raised, then this side.
  *
  * @param {Pick<Call, "me" | "others">} call
- * @param {{screen?: MediaStreamTrack | null}} [media] the own tracks
+ * @param {{screen?: MediaStreamTrack | null, microphone?: MediaStreamTrack | null}} [media] the own tracks
  * @returns {Row[]}
  */
 export function rowsOf({ me, others }, media = {}) {
   const isHost = me?.role === "host";
   const everyone = [
     ...(me
-      ? [{ ...me, mine: true, sharing: Boolean(media.screen), video: false, interrupted: false, weak: false }]
+      ? [
+          {
+            ...me,
+            mine: true,
+            sharing: Boolean(media.screen),
+            video: false,
+            interrupted: false,
+            weak: false,
+            noMicrophone: media.microphone === null,
+          },
+        ]
       : []),
     ...others.map((other) => ({ ...other, mine: false, sharing: other.screen !== null, video: other.camera !== null })),
   ];
@@ -255,11 +267,9 @@ export function rowsOf({ me, others }, media = {}) {
       name: each.username || "Somebody",
       mine: each.mine,
       host: each.role === "host",
-      detail: [each.role === "host" ? "Host" : guestWord(each.username), stateWords(each), each.device ?? ""]
-        .filter(Boolean)
-        .join(" · "),
+      detail: [each.role === "host" ? "Host" : "", stateWords(each), each.device ?? ""].filter(Boolean).join(" · "),
       device: deviceIcon(each.device ?? ""),
-      muted: each.muted.audio && each.state !== "invited",
+      muted: isSilent(each) && each.state !== "invited",
       sharing: each.sharing,
       hand: isRaised(each),
       canLower: each.mine || isHost,
@@ -272,23 +282,17 @@ export function rowsOf({ me, others }, media = {}) {
   return [...raised, ...rows.filter(({ at }) => at === null)].map(({ row }) => row);
 }
 
-/** @param {{state: string, interrupted: boolean, weak: boolean, away?: boolean, unreachable?: boolean}} participant */
-function stateWords({ state, interrupted, weak, away, unreachable }) {
+/**
+ * @param {{state: string, interrupted: boolean, weak: boolean, away?: boolean, unreachable?: boolean,
+ *   noMicrophone?: boolean}} participant
+ */
+function stateWords({ state, interrupted, weak, away, unreachable, noMicrophone }) {
   if (state === "invited") return unreachable ? "Not here at the moment" : "Ringing…";
   if (away) return "Away";
   if (state === "on-hold") return "On hold";
   if (state === "moving") return "Moving to another device";
-  return interrupted ? "Connection interrupted" : weak ? "Weak connection" : "";
-}
-
-/** @param {string} username @param {string | null | undefined} device */
-function knockDetail(username, device) {
-  return [guestWord(username), device ?? ""].filter(Boolean).join(" · ");
-}
-
-/** @param {string} username */
-function guestWord(username) {
-  return nameOfGuest(username) === username ? "" : "Guest";
+  if (interrupted) return "Connection interrupted";
+  return weak ? "Weak connection" : noMicrophone ? "No microphone" : "";
 }
 
 /** Whether hands make sense: two people in a call need none. @param {Call} call */

@@ -1,4 +1,5 @@
 import { byId, setText, showTracks } from "./dom.js";
+import { shortName } from "./join-link.js";
 import { toast } from "./toasts.js";
 import { presentingWords } from "./words.js";
 
@@ -41,7 +42,7 @@ export class Presenting {
     for (const { id, username, screen, state } of call.others) {
       if (screen !== null && !this.#presenters.has(id)) {
         this.#presenters.add(id);
-        toast(`${username || "Somebody"} is presenting.`, {
+        toast(`${shortName(username || "Somebody")} is presenting.`, {
           subject: `presenting ${id}`,
           holds: () => this.#presenters.has(id),
         });

@@ -1,5 +1,6 @@
 import { drawSwitch } from "./device-switch.js";
 import { byId, initials, setIcon, setText } from "./dom.js";
+import { shortName } from "./join-link.js";
 import { prefer, preferences } from "./preferences.js";
 
 /**
@@ -55,11 +56,11 @@ export class RingDialog {
     if (first === this.#shown) return;
     this.#shown = first;
     if (first === null) return this.#dialog.close();
-    setText(byId("ring-name"), first.username);
+    setText(byId("ring-name"), shortName(first.username));
     setText(byId("ring-avatar"), initials(first.username));
     const others =
       first.with.length > 0
-        ? ` with ${first.with.length > 2 ? `${first.with.length} others` : first.with.join(" and ")}`
+        ? ` with ${first.with.length > 2 ? `${first.with.length} others` : first.with.map(shortName).join(" and ")}`
         : "";
     setText(
       byId("ring-text"),

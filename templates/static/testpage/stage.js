@@ -1,16 +1,18 @@
 import { byId, initials, setIcon, setText, showTracks } from "./dom.js";
 import { linkTo } from "./invite-dialog.js";
 import { shortName } from "./join-link.js";
-import { canGoOn } from "./leave-dialog.js";
+import { canGoOn, canRejoin, hasLeft } from "./leave-dialog.js";
 import { preferences } from "./preferences.js";
 import { Tiles, isSpeaking } from "./tiles.js";
 import {
   bitrateWords,
   durationWords,
   endedWords,
+  isSilent,
   listOf,
   otherDevice,
   perceives,
+  pictureless,
   ringingWords,
   secondsUntil,
   troubleWords,
@@ -135,7 +137,8 @@ export class Stage {
     byId("tag-quality").hidden = !inCall || call.receiving === "idle";
     setText(byId("tag-username"), name);
     // With several others, each tile shows it.
-    byId("tag-mic-off").toggleAttribute("hidden", call.others.length !== 1 || !other.muted.audio);
+    byId("tag-mic-off").toggleAttribute("hidden", call.others.length !== 1 || !isSilent(other));
+    byId("tag-name").title = other?.noMicrophone ? "No microphone" : "";
   }
 
   /** Draw this side's own small tile: the camera's picture, or an avatar. @param {Call} call */
@@ -179,7 +182,8 @@ export class Stage {
     if (call.connection !== "connected") return "Connecting…";
     if (trouble) return trouble.words;
     if (expectsPicture) return "The camera is off";
-    return this.client.media.camera || this.client.media.screen ? "The camera is off" : "Audio call";
+    const { camera, screen } = this.client.media;
+    return pictureless(call, call.others[0], camera !== null || screen !== null);
   }
 
   /** @param {Call} call */
@@ -234,7 +238,8 @@ export class Stage {
     byId("ended-overlay").hidden = state !== "ended";
     if (state === "ended") {
       const lasted = call.openedAt && this.#endedAfter(call);
-      const left = this.link.isGuest && call.endReason === "here";
+      const goesOn = hasLeft(call);
+      const left = goesOn || (this.link.isGuest && call.endReason === "here");
       const title = call.openedAt ? "Call ended" : unansweredWords(call.endReason);
       setText(byId("ended-title"), left ? "You left the conference" : title);
       const words = endedWords(call.endReason, endedBy(call), {
@@ -246,10 +251,14 @@ export class Stage {
       const { isGuest } = this.link;
       const over = OVER.includes(call.endReason);
       const close = isGuest ? "You can close this page." : "";
-      setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : "", close].filter(Boolean).join(" "));
-      setText(byId("ended-again"), isGuest ? "Join again" : "Call again");
+      const time = goesOn ? `You were there for ${lasted}.` : `It lasted ${lasted}.`;
+      const still = goesOn ? "The others are still there." : "";
+      setText(byId("ended-text"), [words || still, lasted ? time : "", close].filter(Boolean).join(" "));
+      const again = isGuest || canRejoin(call);
+      setText(byId("ended-again"), again ? "Join again" : "Call again");
       byId("ended-done").hidden = isGuest;
-      byId("ended-again").hidden = isGuest ? over : addressesAgain(call).length === 0 || this.client.session === null;
+      const possible = again || (!goesOn && addressesAgain(call).length > 0);
+      byId("ended-again").hidden = isGuest ? over : !possible || this.client.session === null;
     }
   }
 
@@ -389,7 +398,7 @@ export function addressesAgain(call) {
 
 /** The name of the participant who ended the call. @param {Call} call */
 function endedBy(call) {
-  return call.endedBy?.username || nameOf(call);
+  return shortName(call.endedBy?.username ?? "") || nameOf(call);
 }
 
 /** Whether there were more than two participants. @param {Call} call */

@@ -1,4 +1,5 @@
 import { byId, setIcon, setText } from "./dom.js";
+import { shortName } from "./join-link.js";
 import { moveInMenu } from "./menu-keys.js";
 
 /**
@@ -45,11 +46,11 @@ export class TileMenu {
     byId("menu-pin").hidden = target.pin === null;
     setIcon(byId("menu-pin"), target.pinned ? "unpin" : "pin");
     setText(/** @type {Element} */ (byId("menu-pin").querySelector("span")), target.pinned ? "Unpin" : "Pin");
-    setText(/** @type {Element} */ (byId("menu-remove").querySelector("span")), `Remove ${target.name}`);
+    setText(/** @type {Element} */ (byId("menu-remove").querySelector("span")), `Remove ${shortName(target.name)}`);
     /** @type {HTMLButtonElement} */ (byId("menu-mute")).disabled = !target.audio;
     /** @type {HTMLButtonElement} */ (byId("menu-video")).disabled = !target.video;
     /** @type {HTMLButtonElement} */ (byId("menu-host")).disabled = !target.canBeHost;
-    this.#menu.setAttribute("aria-label", target.name);
+    this.#menu.setAttribute("aria-label", shortName(target.name));
     this.#menu.showPopover();
     const { right, bottom, top } = button.getBoundingClientRect();
     const { offsetWidth: width, offsetHeight: height } = this.#menu;

@@ -3,7 +3,7 @@ import { shortName } from "./join-link.js";
 import { arrange } from "./layout.js";
 import { canBeHost } from "./leave-dialog.js";
 import { preferences } from "./preferences.js";
-import { ringingWords, troubleWords } from "./words.js";
+import { isSilent, pictureless, ringingWords, troubleWords } from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
@@ -23,7 +23,8 @@ import { ringingWords, troubleWords } from "./words.js";
  * @property {"" | "invited" | "on-hold" | "moving" | "away" | "interrupted" | "silent"} state
  * @property {Veil | null} veil
  * @property {0 | 1 | 2 | 3 | null} signal how well its media arrives; null if none is expected
- * @property {boolean} silent its microphone is off
+ * @property {boolean} silent its microphone is off, or it has none
+ * @property {boolean} microphone whether it has one
  * @property {boolean} weak its connection loses too many packets
  * @property {boolean} speaking
  * @property {string} words shown under the name while there is no video
@@ -45,12 +46,6 @@ function veilOf(state, name) {
   if (state === "moving")
     return { icon: "move", words: name ? `${name} is moving to another device` : "Moving to another device" };
   return undefined;
-}
-
-/** In a grid, an avatar alone says that a camera is off. @param {boolean} alone @param {boolean} ownPicture */
-function cameraWords(alone, ownPicture) {
-  if (!alone) return "";
-  return ownPicture ? "The camera is off" : "Audio call";
 }
 
 /**
@@ -247,7 +242,7 @@ export class Tiles {
       [
         face.host ? ", host" : "",
         face.hand ? ", hand raised" : "",
-        silent ? ", microphone off" : "",
+        face.microphone ? (silent ? ", microphone off" : "") : ", no microphone",
         weak ? ", weak connection" : "",
         speaking ? ", speaking" : "",
         state === "invited" ? ", ringing" : "",
@@ -260,10 +255,10 @@ export class Tiles {
     // A good signal needs no mention.
     part(tile, ".bars").hidden = signal === null || signal === 3;
     part(tile, ".bars").dataset.level = String(signal ?? 0);
-    part(tile, ".tile-name").title = weak ? "Weak connection" : "";
+    part(tile, ".tile-name").title = weak ? "Weak connection" : face.microphone ? "" : "No microphone";
     part(tile, ".tile-buttons").dataset.of = shown;
     part(tile, `[data-testid^="menu-"]`).hidden = !manageable;
-    part(tile, `[data-testid^="menu-"]`).setAttribute("aria-label", `More for ${name}`);
+    part(tile, `[data-testid^="menu-"]`).setAttribute("aria-label", `More for ${short}`);
   }
 
   #drawPins() {
@@ -336,7 +331,7 @@ function person(other, call, { isHost, ownPicture }) {
   const connecting = call.connection !== "connected";
   const name = username || call.addresses[0]?.replace(/^tel:/, "") || "Somebody";
   const alone = call.others.length === 1;
-  const trouble = state === "accepted" ? troubleOf(other, call, name) : null;
+  const trouble = state === "accepted" ? troubleOf(other, call, shortName(name)) : null;
   return {
     key: id,
     participant: id,
@@ -348,7 +343,8 @@ function person(other, call, { isHost, ownPicture }) {
     state: state === "accepted" || state === "left" ? (trouble?.state ?? "") : state,
     veil: veilOf(state, alone ? shortName(name) : "") ?? (trouble && { icon: "no-signal", words: trouble.words }),
     signal: other.signal,
-    silent: muted.audio && !ringing,
+    silent: isSilent(other) && !ringing,
+    microphone: !other.noMicrophone,
     weak: weak && isLive,
     speaking: speaking && isLive,
     words: ringing
@@ -358,7 +354,10 @@ function person(other, call, { isHost, ownPicture }) {
         : muted.video
           ? "Camera turned off by the host"
           : camera || audio
-            ? cameraWords(alone, ownPicture)
+            ? // In a grid, an avatar alone says that a camera is off.
+              alone
+              ? pictureless(call, other, ownPicture)
+              : ""
             : "Connecting…",
     host: !alone && other.role === "host",
     hand: isLive && Boolean(other.handRaisedAt),
@@ -398,6 +397,7 @@ function screen({ id, username, screen: track, muted }) {
     veil: null,
     signal: null,
     silent: false,
+    microphone: true,
     weak: false,
     speaking: false,
     words: "The screen is not shown",
@@ -434,6 +434,7 @@ function self(call, { media, session }) {
     veil: null,
     signal: null,
     silent: media.muted || media.microphone === null,
+    microphone: media.microphone !== null,
     weak: false,
     speaking: isSpeaking(call, media),
     words: "",

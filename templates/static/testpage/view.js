@@ -1,6 +1,7 @@
 import { Ringer } from "../sbe/tones.js";
 import { byId, setText } from "./dom.js";
-import { nameOfGuest } from "./join-link.js";
+import { nameOfGuest, shortName } from "./join-link.js";
+import { hasLeft } from "./leave-dialog.js";
 import { preferences } from "./preferences.js";
 import { nameOf } from "./stage.js";
 import { announce } from "./toasts.js";
@@ -80,7 +81,7 @@ export class View {
       byId("rejoin-title"),
       others.length > 1
         ? `You are in a conference of ${others.length + 1}`
-        : `You are in a call with ${others[0]?.username ?? "someone"}`,
+        : `You are in a call with ${shortName(others[0]?.username ?? "someone")}`,
     );
   }
 
@@ -105,7 +106,7 @@ export class View {
   /** @param {Call | null} call */
   #retitle(call) {
     const [ringing] = this.client.invitations;
-    const title = ringing ? `${ringing.username} is calling` : call ? titleOf(call) : "";
+    const title = ringing ? `${shortName(ringing.username)} is calling` : call ? titleOf(call) : "";
     document.title = title ? `${title} – SBE Enabler` : "SBE Enabler";
     if (title !== this.#title) announce(title);
     this.#title = title;
@@ -154,6 +155,6 @@ function titleOf(call) {
     case "moved":
       return "Call moved";
     case "ended":
-      return "Call ended";
+      return hasLeft(call) ? "You left the conference" : "Call ended";
   }
 }

@@ -1,4 +1,5 @@
 import { offersVideo } from "../sbe/peer.js";
+import { shortName } from "./join-link.js";
 import { MediaError, NetworkError, Refusal, SbeError } from "../sbe/sbe-client.js";
 
 /* All texts of the page about calls and errors. */
@@ -173,6 +174,28 @@ export function ringingWords({ confId }, participant) {
   return participant?.unreachable ? "Not here at the moment. They will see a missed call." : "Ringing…";
 }
 
+/**
+ * Whether a participant cannot be heard: its microphone is off, or it has none.
+ *
+ * @param {{muted: {audio: boolean}, noMicrophone?: boolean}} participant
+ */
+export function isSilent({ muted, noMicrophone = false }) {
+  return muted.audio || noMicrophone;
+}
+
+/**
+ * Say what kind of call it is while the only other participant sends no picture.
+ *
+ * @param {{video: boolean}} call
+ * @param {{noMicrophone?: boolean} | undefined} other
+ * @param {boolean} ownPicture whether this side sends one
+ */
+export function pictureless({ video }, other, ownPicture) {
+  if (other?.noMicrophone) return "No microphone and no camera";
+  if (ownPicture) return "The camera is off";
+  return video ? "Both cameras are off" : "Audio call";
+}
+
 /** @param {string[]} names */
 export function listOf(names) {
   return names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : (names[0] ?? "");
@@ -277,7 +300,7 @@ export function noticeWords({ code, kind, reason, who, error }, name) {
     kind === "hold" ? "the hold" : kind === "resume" ? "resuming" : kind === "move" ? "the move" : "the change";
   switch (code) {
     case "left":
-      return leftWords(who || "Somebody", reason ?? "");
+      return leftWords(shortName(who || "Somebody"), reason ?? "");
     case "muted-by-host":
       return {
         text:
@@ -287,7 +310,7 @@ export function noticeWords({ code, kind, reason, who, error }, name) {
         bad: false,
       };
     case "mine-rejected":
-      if (who) return { text: `${who} rejected ${what}. Nothing changes for them.`, bad: false };
+      if (who) return { text: `${shortName(who)} rejected ${what}. Nothing changes for them.`, bad: false };
       return { text: `${name} rejected ${what}. Everything stays as it was.`, bad: false };
     case "mine-expired":
       return { text: `${name} did not respond to ${what}. Everything stays as it was.`, bad: false };
@@ -298,7 +321,7 @@ export function noticeWords({ code, kind, reason, who, error }, name) {
     case "invitation-cancelled":
       if (reason === "answered-elsewhere") return { text: "Answered on another of your devices.", bad: false };
       if (reason === "declined-elsewhere") return { text: "Declined on another of your devices.", bad: false };
-      return { text: who ? `You missed a call from ${who}.` : "You missed a call.", bad: false };
+      return { text: who ? `You missed a call from ${shortName(who)}.` : "You missed a call.", bad: false };
     case "move-expired":
       return { text: "The move took too long. The call is on hold here. Resume it, or try again.", bad: true };
     case "media-lost":

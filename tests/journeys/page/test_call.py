@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from tests.support.journeys.people import Person, Visit, in_a_call
+from tests.support.journeys.people import Person, Visit, call, in_a_call
 from tests.support.services import Server, manage
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
@@ -129,6 +129,15 @@ async def test_a_user_can_be_asked_first_and_reload_during_the_call(visit: Visit
     await bob.page.reload()
     await bob.press("rejoin-leave")
     await alice.sees_the_end("Call ended", "bob-ask hung up.")
+
+    # An answered call rings no more after a reload: the dialog would cover the button.
+    await alice.press("ended-done")
+    await call(alice, bob, kind="audio")
+    await bob.page.reload()
+    await bob.shows("rejoin", "You are in a call with alice-ask")
+    await expect(bob.part("ring-dialog")).to_be_hidden()
+    await bob.press("rejoin-join")
+    await bob.is_in("open")
 
 
 async def test_the_timeline_and_the_chart_show_the_call(visit: Visit) -> None:

@@ -59,6 +59,8 @@ async def test_a_call_works_without_any_devices(visit: Visit, launch: Launch) ->
     await alice.press("media-without")
     await bob.press("ring-accept")
     await bob.is_in("open")
+    await expect(bob.page.locator("#placeholder")).to_contain_text("No microphone and no camera")
+    await expect(bob.page.locator("#tag-mic-off")).to_be_visible()
     await bob.press("btn-camera")
     await alice.sees_video()
     await alice.press("btn-mic")

@@ -57,3 +57,15 @@ async def test_a_speaker_is_recognised_beside_the_silent_audio_of_a_screen(world
             alice.send([alice.audio.packet()])
             await asyncio.sleep(0.01)
     assert world.spoken == ["alice"]
+
+
+async def test_a_speaker_whose_track_closes_is_announced_again_when_it_returns_and_speaks(world: World) -> None:
+    await world.join("alice", "bob")
+    world.stop_ticking()
+    alice, bob = (world.track(name, "audio") for name in ("alice", "bob"))
+    spoken: list[str] = []
+    listening = speakers.Speakers(spoken.append)
+    for second, tracks in enumerate(([alice, bob], [bob], [alice, bob])):
+        alice.loudness = 10.0
+        listening.listen(tracks, 10.0 * second)
+    assert spoken == ["alice", "alice"]

@@ -354,9 +354,13 @@ class BotCall:
                 return
             try:
                 await self._client.accept(self.conf_id, event.mod_id, answer)
-            except SbeError:
+            except SbeError as error:
                 if fresh:
                     await leg.close()
+                # A move cancels a hold that is not answered yet. The offer of the other device follows.
+                if isinstance(error, Refusal) and error.code == "modification-settled":
+                    logger.debug("An offer of %s was settled before its answer.", self.conf_id)
+                    return
                 raise
             if fresh:
                 await self._replace(leg)
