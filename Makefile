@@ -97,6 +97,7 @@ client-npm: node_modules/.installed
 
 client-python: $(VENV)/.runtime ## build the wheel of the Python client into dist/
 	@mkdir -p dist
+	@rm -f dist/sbe_client-*.whl
 	$(BIN)/python -m pip wheel -qq --disable-pip-version-check --no-input --no-deps --wheel-dir dist ./clients/python
 
 fmt: $(VENV)/.dev node_modules/.installed ## format the sources, and sort the imports of Python

@@ -22,6 +22,7 @@ class SessionShape(TypedDict):
     device: str
     state: SessionState
     away: Annotated[bool, "It had a connection to the event channel, and lost it."]
+    followed: Annotated[bool, "It has, or had, a connection to the event channel."]
     expiresAt: Instant
 
 

@@ -29,6 +29,7 @@ def session(row: Session) -> SessionShape:
         "device": row.device,
         "state": SessionState(row.state),
         "away": row.away_until is not None,
+        "followed": row.followed_by != "",
         "expiresAt": instant(row.expires_at),
     }
 

@@ -78,7 +78,7 @@ async def _prune() -> None:
             break
         gone[batch[0]] += batch[1]
         await asyncio.sleep(time.monotonic() - began_at)
-    logger.info("Pruned: %s", dict(gone))
+    logger.info("Pruned %s", ", ".join(f"{number} {kind}" for kind, number in gone.items()) or "nothing")
 
 
 async def run_once() -> float:

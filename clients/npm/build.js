@@ -4,7 +4,7 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -118,6 +118,8 @@ async function makePackage(out) {
   const manifest = JSON.parse(readFileSync(join(HERE, "package.json"), "utf8"));
   const { name, ...rest } = manifest;
   writeFileSync(join(folder, "package.json"), `${JSON.stringify({ name, version: version(), ...rest }, null, 2)}\n`);
+  // Commands that name the package as sbe-client-*.tgz must find one version.
+  for (const name of readdirSync(out)) if (/^sbe-client-.*\.tgz$/.test(name)) rmSync(join(out, name));
   execFileSync("npm", ["pack", "--silent", "--pack-destination", out], { cwd: folder, stdio: "inherit" });
 }
 

@@ -250,13 +250,19 @@ async def _is_away(endpoint: Endpoint) -> bool:
     return bool((await endpoint.request("GET", f"/sessions/{endpoint.id}")).json()["away"])
 
 
+async def _is_followed(endpoint: Endpoint) -> bool:
+    return bool((await endpoint.request("GET", f"/sessions/{endpoint.id}")).json()["followed"])
+
+
 @pytest.mark.once
 async def test_a_reconnection_to_another_process_is_no_absence(two_servers: tuple[Server, Server]) -> None:
     here, there = two_servers
     async with Endpoints() as endpoints:
         alice, bob, _ = await endpoints.call(here)
+        assert not await _is_followed(alice)
         async with alice.socket(after=0) as first, bob.socket(after=0) as only:
             await asyncio.gather(next_event(first), next_event(only))
+            await until(lambda: _is_followed(alice), "followed")
             async with alice.elsewhere(there).socket(after=0) as second:
                 await next_event(second)
                 await asyncio.gather(first.close(), only.close())

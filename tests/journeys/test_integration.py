@@ -15,6 +15,14 @@ from tests.support.services import ROOT, Backends, Server, free_port, wait_until
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
+# The first attempt gets a page of HTML, as from a login form.
+_FAIL_ONCE = """() => {
+  const element = document.querySelector("sbe-call");
+  const {register} = element;
+  let attempts = 0;
+  element.register = async (registration) => (attempts++ ? register(registration) : (await fetch("/")).json());
+}"""
+
 _SEES = f"""() => {{
   const video = document.querySelector("sbe-call").shadowRoot.querySelector(".grid video");
   return Boolean(video?.videoWidth) && ({BRIGHT})(video);
@@ -76,6 +84,19 @@ async def test_two_users_who_are_logged_in_call_each_other(application: str, win
     alice = await _log_in(windows[0], application, "alice", "wonderland")
     bob = await _log_in(windows[1], application, "bob", "builder")
     await expect(bob.get_by_role("button", name="Call")).to_be_enabled()
+
+    # A failed registration shows no error of JavaScript, and can be repeated.
+    await bob.evaluate(_FAIL_ONCE)
+    await expect(bob.get_by_role("alert")).to_have_text("Calls are not available at the moment.")
+    await expect(bob.get_by_text("Connecting…")).to_have_count(0)
+    await bob.get_by_role("button", name="Try again").click()
+    await expect(bob.get_by_role("button", name="Call alice")).to_be_visible()
+    await expect(bob.get_by_role("button", name="Try again")).to_be_hidden()
+
+    # Users cannot call themselves.
+    await bob.evaluate("document.querySelector('sbe-call').to = 'bob'")
+    await expect(bob.get_by_role("button", name="Call")).to_be_hidden()
+
     await alice.get_by_role("button", name="Call").click()
     await bob.get_by_role("button", name="Accept").click()
     for page in (alice, bob):

@@ -179,6 +179,15 @@ def test_standard_output_has_only_the_new_api_key() -> None:
 
 
 @in_database
+def test_a_second_api_key_of_the_same_name_is_announced() -> None:
+    first, second = StringIO(), StringIO()
+    for words in (first, second):
+        call_command("create_api_key", "gateway", stdout=StringIO(), stderr=words)
+    assert "already" not in first.getvalue()
+    assert "There is another API key for gateway already." in second.getvalue()
+
+
+@in_database
 @pytest.mark.parametrize("name", ["", "   ", "x" * 51])
 def test_name_of_an_api_key_is_bounded(name: str) -> None:
     with pytest.raises(CommandError, match="1 to 50 characters"):

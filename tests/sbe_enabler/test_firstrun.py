@@ -60,7 +60,7 @@ def test_first_start_makes_everything_and_the_second_keeps_it(tmp_path: Path) ->
     with quickstart(state) as (url, output):
         text = output.read_text()
         password = re.search(r"admin / (\S+)", text)
-        key = re.search(r"API key for trials \(shown only once\): (\S+)", text)
+        key = re.search(r"API key for trials: +(\S+)", text)
         assert password
         assert key
         assert f"{url}/?user=alice" in text
@@ -79,6 +79,7 @@ def test_first_start_makes_everything_and_the_second_keeps_it(tmp_path: Path) ->
 
     with quickstart(state) as (url, output):
         assert "shown only once" not in output.read_text()
+        assert "API key" not in output.read_text()
         assert (state / "secret_key").read_text() == secret
         assert sign_in(url, password[1]) == "/admin/"
         assert {path: path.stat().st_mtime_ns for path in files} == files
@@ -133,6 +134,15 @@ def test_lan_start_shows_a_code_that_registers_a_phone(
     command.lan = True
     command.announce("https", "0.0.0.0", 8443)
     assert [url.partition(":8443")[2] for url in shown] == ["/?user=bob&device=phone"] * test_page
+
+
+def test_start_prints_the_origins_that_are_allowed(settings: Any) -> None:
+    settings.ALLOWED_ORIGINS = ["https://one.example", "https://two.example"]
+    output = StringIO()
+    command = Command(stdout=output)
+    command.lan = False
+    command.announce("http", "127.0.0.1", 8000)
+    assert "https://one.example, https://two.example" in output.getvalue()
 
 
 def test_existing_secret_is_never_replaced(tmp_path: Path) -> None:

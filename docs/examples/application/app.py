@@ -98,7 +98,7 @@ class Application(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     if not API_KEY:
-        sys.exit("Set SBE_API_KEY: .venv/bin/python manage.py create_api_key example")
+        sys.exit("Set SBE_API_KEY: export SBE_API_KEY=$(.venv/bin/python manage.py create_api_key example)")
     if not CLIENT.is_dir():
         sys.exit(f"{CLIENT} is missing. Run `make client` first.")
     try:

@@ -22,6 +22,11 @@ class Command(BaseCommand):
         name = options["name"].strip()
         if not 0 < len(name) <= _MAX_NAME_LENGTH:
             raise CommandError(f"The name must have 1 to {_MAX_NAME_LENGTH} characters.")
+        if APIKey.objects.filter(name=name).exists():
+            self.stderr.write(f"There is another API key for {name} already. Both are valid until you delete one.")
         _, key = APIKey.objects.create_key(name=name)
-        self.stderr.write(f"Created an API key for {name}. It is not shown again.")
+        self.stderr.write(
+            f"Created an API key for {name} and wrote it to standard output. It is not shown again.\n"
+            "To list or delete API keys, open /admin/ and choose API keys."
+        )
         self.stdout.write(key)

@@ -64,7 +64,7 @@ class Command(BaseCommand):
         _, key = APIKey.objects.create_key(name=_KEY_NAME)
         write_private(path, key)
         self.stdout.write(
-            f"API key for trials (shown only once): {key}\n(the test page's server reads it from {path})\n"
+            f"API key for trials:               {key}\n(also in {path}, from which the test page's server reads it)\n"
         )
 
     def _collect_static_files(self) -> None:
@@ -86,6 +86,8 @@ class Command(BaseCommand):
                 f"  Test page      {page}/",
                 f"  Two people     {page}/?user=alice   and, in another tab, {page}/?user=bob",
             ]
+        if settings.ALLOWED_ORIGINS:
+            lines.append(f"  Other origins  {', '.join(settings.ALLOWED_ORIGINS)}   (SBE_ALLOWED_ORIGINS)")
         self.stdout.write("\n".join([*lines, ""]))
         if self.lan and settings.DEV_SERVER:
             self.print_code(f"{page}/?user=bob&device=phone")

@@ -20,6 +20,7 @@ import { styleSheet } from "./sbe-call-style.js";
  * @property {string} name of the other side, for the avatar
  * @property {string} title also for screen readers, in a call as well
  * @property {string} detail
+ * @property {boolean} canRetry whether to offer another attempt to connect
  * @property {string} callLabel empty if there is nobody to call
  * @property {string} ringing the name of a caller, or empty
  * @property {string} knocking the name of somebody who asks to be let in, or empty
@@ -33,7 +34,7 @@ import { styleSheet } from "./sbe-call-style.js";
  * @property {boolean} onHold
  *
  * @typedef {Record<"call" | "accept" | "decline" | "mute" | "camera" | "screen" | "hold" | "hangUp" | "dismiss" |
- *   "admit" | "deny" | "closeError", () => void>} Actions
+ *   "admit" | "deny" | "closeError" | "retry", () => void>} Actions
  */
 
 /** Paths in a square of 24. @type {Record<Icon, string>} */
@@ -249,9 +250,10 @@ export class CallView {
       accept: labelled("primary accept", "Accept", "phone", actions.accept),
       decline: labelled("danger decline", "Decline", "hangup", actions.decline),
       cancel: labelled("danger cancel", "Cancel", "hangup", actions.hangUp),
+      retry: labelled("primary retry", "Try again", "phone", actions.retry),
       dismiss: labelled("dismiss", "Close", "hangup", actions.dismiss),
     };
-    this.#buttons.dismiss.querySelector("svg")?.remove();
+    for (const button of [this.#buttons.retry, this.#buttons.dismiss]) button.querySelector("svg")?.remove();
     const instead = labelled("primary", "Hang up and accept", "phone", actions.accept);
     const notNow = labelled("danger", "Decline", "hangup", actions.decline);
     this.#ring = make("div", { class: "banner" }, this.#ringText, instead, notNow);
@@ -308,16 +310,17 @@ export class CallView {
   }
 
   /** @param {Model} model */
-  #updatePanel({ state, name, title, detail, callLabel }) {
+  #updatePanel({ state, name, title, detail, callLabel, canRetry }) {
     this.#panel.dataset["state"] = state;
     this.#avatar.textContent = initials(name);
     this.#avatar.hidden = name === "";
     say(this.#title, title);
     say(this.#detail, detail);
-    const { call, accept, decline, cancel, dismiss } = this.#buttons;
+    const { call, accept, decline, cancel, retry, dismiss } = this.#buttons;
     call.hidden = callLabel === "" || !["idle", "ended"].includes(state);
     call.lastChild?.replaceWith(callLabel);
     accept.hidden = decline.hidden = state !== "ringing";
+    retry.hidden = !canRetry;
     cancel.hidden = state !== "calling";
     dismiss.hidden = !["ended", "moved"].includes(state);
   }

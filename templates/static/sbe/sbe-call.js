@@ -30,6 +30,8 @@ import { Ringer } from "./tones.js";
 // The module can be imported where there are no elements, for example when a server renders the page.
 const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
 
+const SESSION_OVER = "The session has ended.";
+
 /** @type {Record<string, string>} */
 const END_TEXTS = {
   "here": "",
@@ -40,7 +42,7 @@ const END_TEXTS = {
   "media-lost": "The connection was lost.",
   "not-placed": "The call could not be placed.",
   "not-answered": "The call could not be answered.",
-  "session-over": "The session has ended.",
+  "session-over": SESSION_OVER,
   "session-expired": "The session of the other side has ended.",
   "ended-by-support": "Support staff ended the call.",
 };
@@ -72,6 +74,8 @@ export class SbeCall extends Base {
   #undo = [];
   #ringer = new Ringer();
   #error = "";
+  /** Whether the last attempt to get a session has failed. */
+  #isFailed = false;
   #rang = "";
   #state = "offline";
   #isQueued = false;
@@ -190,6 +194,7 @@ export class SbeCall extends Base {
       deny: () => void this.#run(() => this.#answerKnock((call, id) => call.deny(id))),
       dismiss: () => this.#client?.dismiss(),
       closeError: () => this.#showError(""),
+      retry: () => void this.#run(() => this.#connect()),
     });
     this.#start();
     this.#render();
@@ -221,14 +226,30 @@ export class SbeCall extends Base {
     const [session, register] = [this.#session, this.#register];
     if ((session || register) && !this.#client) {
       this.#ownsClient = true;
+      const ask = async (/** @type {Registration} */ registration) =>
+        (this.#onTokenNeeded ?? register)?.(registration) ?? null;
       this.#client = new SbeClient({
-        ...(register ? { register } : {}),
-        onTokenNeeded: async (registration) => (await (this.#onTokenNeeded ?? register)?.(registration)) ?? null,
+        register: register ?? (async (registration) => (await ask(registration)) ?? sessionOver()),
+        onTokenNeeded: ask,
       });
     }
     if (this.#client) this.#follow(this.#client);
-    if (this.#ownsClient) void this.#run(async () => (session ? this.#client?.use(session) : this.#client?.register()));
+    if (this.#ownsClient) void this.#run(() => this.#connect());
     this.#render();
+  }
+
+  /** Begin the session, or ask for a new one if the last attempt has failed. */
+  async #connect() {
+    const [client, session, wasFailed] = [this.#client, this.#session, this.#isFailed];
+    this.#isFailed = false;
+    try {
+      if (session && !wasFailed) await client?.use(session);
+      else await client?.register(session ? identityOf(session) : {});
+    } catch (error) {
+      if (client !== this.#client) return;
+      this.#isFailed = true;
+      throw error;
+    }
   }
 
   /** @param {SbeClient} client */
@@ -236,6 +257,7 @@ export class SbeCall extends Base {
     const render = () => this.#render();
     this.#undo = [
       client.on("session", (session) => {
+        if (session) this.#isFailed = false;
         if (this.#ownsClient && session) this.#session = session;
         render();
       }),
@@ -258,6 +280,7 @@ export class SbeCall extends Base {
     const client = this.#client;
     for (const undo of this.#undo.splice(0)) undo();
     this.#ringer.play(null);
+    this.#isFailed = false;
     if (!client || !this.#ownsClient) return;
     client.media.closeAll();
     void client.unregister().catch(() => undefined);
@@ -316,11 +339,13 @@ export class SbeCall extends Base {
     return this.#client?.invitations[0];
   }
 
+  /** The addresses in the attribute `to`, without those of this user. */
   #addressees() {
+    const { username, vtn, icmn } = this.#client?.session ?? {};
     return this.to
       .split(",")
       .map((each) => each.trim())
-      .filter(Boolean);
+      .filter((each) => each && ![username, `tel:${vtn}`, `tel:${icmn}`].includes(each));
   }
 
   /** @param {string[]} to */
@@ -414,7 +439,7 @@ export class SbeCall extends Base {
         error instanceof CallOver ||
         (error instanceof MediaError && error.device === "screen" && error.reason === "refused");
       if (isWanted) return;
-      this.#onError(/** @type {Error} */ (error));
+      this.#onError(error);
       throw error;
     }
   }
@@ -423,13 +448,18 @@ export class SbeCall extends Base {
 
   /** @param {Notice} notice */
   #onNotice({ code, error }) {
-    if (code === "session-over") this.#onError(error instanceof Error ? error : new SbeError("The session has ended."));
-    else if (error instanceof Error && !(error instanceof CallOver)) this.#onError(error);
+    if (code === "session-over") {
+      this.#isFailed = true;
+      this.#onError(error ?? new SbeError(SESSION_OVER));
+    } else if (error instanceof Error && !(error instanceof CallOver)) this.#onError(error);
   }
 
-  /** @param {Error} error */
-  #onError(error) {
-    this.#showError(textOf(error));
+  /** @param {unknown} cause */
+  #onError(cause) {
+    const error = cause instanceof Error ? cause : new Error(String(cause));
+    const text = textOf(error);
+    if (text === "") console.error(error);
+    this.#showError(text || (this.#isFailed ? "Calls are not available at the moment." : "This did not work."));
     this.#dispatch("sbe-error", { error });
   }
 
@@ -506,6 +536,7 @@ export class SbeCall extends Base {
       inCall: ["open", "on-hold", "held"].includes(state),
       name,
       ...this.#words(state, name),
+      canRetry: this.#isFailed && this.#ownsClient && Boolean(this.#register ?? this.#onTokenNeeded),
       callLabel: client?.session && addressees.length > 0 ? this.label || `Call ${addressees.join(", ")}` : "",
       ringing,
       knocking: call?.knocks[0]?.username ?? "",
@@ -535,7 +566,7 @@ export class SbeCall extends Base {
     const call = this.#client?.currentCall;
     switch (state) {
       case "offline":
-        return { title: this.#client || this.#session ? "Connecting…" : "Not connected", detail: "" };
+        return { title: this.#client && !this.#isFailed ? "Connecting…" : "Not connected", detail: "" };
       case "ringing": {
         const kind =
           this.#invitation?.reason === "move"
@@ -552,7 +583,7 @@ export class SbeCall extends Base {
       case "moving":
         return { title: "Moving the call", detail: "Your other devices ring." };
       case "moved":
-        return { title: "The call goes on elsewhere", detail: call?.movedTo ?? "" };
+        return { title: "The call goes on elsewhere", detail: this.#movedTo };
       case "ended":
         if (call && hasLeft(call)) return { title: "You left", detail: "The others are still in the call." };
         return { title: "Call ended", detail: END_TEXTS[call?.endReason ?? ""] ?? "" };
@@ -565,6 +596,12 @@ export class SbeCall extends Base {
       default:
         return { title: name || "Ready for calls", detail: this.#readiness };
     }
+  }
+
+  /** The name of the device that has taken over the call. It is empty if this device has the same name. */
+  get #movedTo() {
+    const name = this.#client?.currentCall?.movedTo;
+    return name && name !== this.#client?.session?.device ? name : "";
   }
 
   get #readiness() {
@@ -627,8 +664,19 @@ function hasLeft({ endReason, hasFocus, me, others, conference }) {
 
 /** @param {Error} error */
 function textOf(error) {
-  if (!(error instanceof MediaError)) return error.message;
-  return `The ${error.device} ${DEVICE_TEXTS[error.reason]}`;
+  if (error instanceof MediaError) return `The ${error.device} ${DEVICE_TEXTS[error.reason]}`;
+  // Users get no text of an error of JavaScript or the browser.
+  return error instanceof SbeError || error.name === "Error" ? error.message : "";
+}
+
+/** @param {Session} session */
+function identityOf({ username, vtn, icmn, device }) {
+  return { username, ...(vtn ? { vtn } : {}), ...(icmn ? { icmn } : {}), ...(device ? { device } : {}) };
+}
+
+/** @returns {never} */
+function sessionOver() {
+  throw new SbeError(SESSION_OVER);
 }
 
 if (globalThis.customElements && !customElements.get("sbe-call")) customElements.define("sbe-call", SbeCall);

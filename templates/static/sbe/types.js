@@ -12,6 +12,7 @@
  * @property {string | null} device
  * @property {string} state
  * @property {boolean} [away] whether it had an event channel, and lost it
+ * @property {boolean} [followed] whether it has, or had, an event channel
  * @property {string} expiresAt
  * @property {{webSocket: string, http: string}} events
  * @property {RTCIceServer[]} iceServers
@@ -27,7 +28,7 @@
  *   is called before each request
  * @property {RequestCredentials} [credentials] whether requests to `url` carry cookies; the default is `same-origin`
  *
- * @typedef {Pick<Session, "id" | "username" | "vtn" | "icmn" | "device" | "state" | "away" | "expiresAt">} Registered
+ * @typedef {Pick<Session, "id" | "username" | "vtn" | "icmn" | "device" | "state" | "away" | "followed" | "expiresAt">} Registered
  *
  * @typedef {object} Participant
  * @property {string} id

@@ -1,8 +1,9 @@
 import { byId, deviceIcon, icon, initials, make, setText, showChildren } from "./dom.js";
+import { ringingDevice } from "./words.js";
 
 /**
  * @typedef {import("../sbe/types.js").Registered} Registered
- * @typedef {Pick<Registered, "id" | "username" | "vtn" | "icmn">} Identified
+ * @typedef {Pick<Registered, "id" | "username" | "vtn" | "icmn" | "device">} Identified
  * @typedef {{username: string, numbers: string[], devices: string[], away: boolean}} Person
  * @typedef {{element: HTMLElement, box: HTMLInputElement, detail: HTMLElement}} Row
  */
@@ -185,7 +186,7 @@ export function devicesOf(me, sessions) {
   return counted(
     sessions
       .filter((other) => isSamePerson(me, other) && other.id !== me.id && !other.away)
-      .map(({ device }) => device || "A device without a name"),
+      .map((other) => ringingDevice(other, me.device)),
   );
 }
 

@@ -10,6 +10,7 @@ import {
   endedWords,
   isSilent,
   listOf,
+  otherDevice,
   perceives,
   pictureless,
   ringingWords,
@@ -229,7 +230,8 @@ export class Stage {
         `Answer there to continue with ${name}. If no device answers${left === null ? "" : ` in ${left} s`}, the call ends.`,
       );
     } else if (state === "moved") {
-      setText(byId("moved-title"), call.movedTo ? `Continued on ${call.movedTo}` : "Continued on another device");
+      const device = otherDevice(call.movedTo || "device", this.client.session?.device ?? "");
+      setText(byId("moved-title"), call.movedTo ? `Continued on ${device}` : "Continued on another device");
       setText(byId("moved-text"), `Your call with ${name} goes on there. You can close this page.`);
     }
 

@@ -407,6 +407,27 @@ export function perceives({ audio, video }, between = "and") {
   return [...(video ? ["see"] : []), ...(audio ? ["hear"] : [])].join(` ${between} `);
 }
 
+/**
+ * Name another device of a user. It may have the same name as this one, for example "computer".
+ *
+ * @param {string | null} name
+ * @param {string | null} own the name of this device
+ */
+export function otherDevice(name, own) {
+  if (!name) return "a device without a name";
+  return name === own ? `another ${name}` : name;
+}
+
+/**
+ * Name another device of a user in a list of those that will ring.
+ *
+ * @param {{device: string | null, followed?: boolean}} session
+ * @param {string | null} own the name of this device
+ */
+export function ringingDevice({ device, followed = true }, own) {
+  return followed ? otherDevice(device, own) : `${otherDevice(device, own)} (may not ring: it reads no events)`;
+}
+
 /** @param {number} seconds */
 export function durationWords(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
