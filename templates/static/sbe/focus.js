@@ -15,8 +15,8 @@ export const CHAT = "chat";
  */
 const WORTH_OFFERING = /opus|o\/red|telephone|VP8|rtx|VP9 .*id=0|AV1(?! .*profile=[12])|H264 (?=.*mode=1).*id=42e0/i;
 
-/** @type {RemoteMedia} */
-const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
+/** @type {Readonly<RemoteMedia>} */
+const NOTHING = { audio: null, camera: null, screen: null };
 /** The focus's labels of tracks. @type {Record<string, keyof RemoteMedia>} */
 const NAMES = { audio: "audio", video: "camera", screen: "screen" };
 
@@ -32,7 +32,7 @@ export class FocusLeg extends PeerLeg {
   #tracks = new Map();
 
   /** The focus gives each receiver the layer that fits its connection. */
-  layers = { camera: encodings(4, 2, 1), screen: encodings(2, 1) };
+  layers = { camera: [4, 2, 1].map(layer), screen: [2, 1].map(layer) };
 
   /** @param {RTCPeerConnection} pc */
   constructor(pc) {
@@ -91,11 +91,12 @@ export class FocusLeg extends PeerLeg {
 }
 
 /**
- * Return the layers in which a track is sent.
+ * Return a layer of a track.
  *
- * @param {...number} scales by how much each layer is smaller in each dimension, the smallest layer first
+ * @param {number} scaleResolutionDownBy by how much it is smaller in each dimension
+ * @param {number} rid its place, which is also its name
  */
-const encodings = (...scales) => scales.map((scaleResolutionDownBy, rid) => ({ rid: `${rid}`, scaleResolutionDownBy }));
+const layer = (scaleResolutionDownBy, rid) => ({ rid: `${rid}`, scaleResolutionDownBy });
 
 /** @param {Map<string, RemoteMedia>} tracks */
 function summary(tracks) {

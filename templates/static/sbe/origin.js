@@ -57,7 +57,7 @@ function originOf(url) {
 /** @param {string} url */
 function complain(url) {
   console.error(
-    `SbeClient: the enabler at ${originOf(url)} does not allow pages of ${location.origin}. ` +
-      `Add ${location.origin} to its setting SBE_ALLOWED_ORIGINS.`,
+    `SbeClient: ${originOf(url)} does not allow pages of ${location.origin}. ` +
+      `Add ${location.origin} to its SBE_ALLOWED_ORIGINS.`,
   );
 }
