@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 # A higher layer than the present one must fit with this share of it to spare, so that a receiver does not go back and
 # forth between two layers.
 SPARE = 0.1
+# Instead of a layer: the video is not sent to the receiver, because even its smallest layer does not fit.
+PAUSED = -1
 
 
 Video = TypeVar("Video")
@@ -21,26 +23,34 @@ class Demand(Generic[Video]):
     priority: int
     # The bits per second of each layer, the smallest first.
     rates: tuple[float, ...]
-    # The layer that the receiver gets now.
+    # The layer that the receiver gets now; PAUSED if it gets none.
     present: int = 0
 
     def within(self, steps: int) -> "Demand[Video]":
         """Return the demand without the layers more than this many steps above the present one."""
         return replace(self, rates=self.rates[: self.present + 1 + steps])
 
+    def rate(self, layer: int) -> float:
+        """Return the bits per second of a layer; 0 for PAUSED."""
+        return self.rates[layer] if layer >= 0 else 0.0
+
 
 def allocate(budget: float, demands: Sequence[Demand[Video]]) -> dict[Video, int]:
     """Return the layer of each video that the receiver shall get.
 
-    Every video gets its smallest layer. Then the videos of the highest priority get larger layers, in turns, as long as
-    the budget lasts; then those of the next priority.
+    Every video gets its smallest layer, those with the highest priority first, as long as the budget lasts. Then the
+    videos of the highest priority get larger layers, in turns; then those of the next priority. A video that does not
+    fit at all is PAUSED.
 
     :param budget: in bits per second, for all of these videos.
     """
-    chosen = {each.video: 0 for each in demands}
-    left = budget - sum(each.rates[0] for each in demands)
+    chosen = dict.fromkeys((each.video for each in demands), PAUSED)
+    left = budget
+    # A video that the receiver gets stays before one that is paused.
+    for demand in sorted(demands, key=lambda each: (each.priority, each.present == PAUSED)):
+        left, _ = _raise([demand], chosen, left)
     for priority in sorted({each.priority for each in demands}):
-        rising = [each for each in demands if each.priority == priority]
+        rising = [each for each in demands if each.priority == priority and chosen[each.video] != PAUSED]
         while rising:
             left, rising = _raise(rising, chosen, left)
     return chosen
@@ -57,7 +67,7 @@ def _raise(rising: list[Demand[Video]], chosen: dict[Video, int], left: float) -
     for demand in rising:
         layer = chosen[demand.video] + 1
         if layer < len(demand.rates) and _step(demand, layer) <= left:
-            left -= demand.rates[layer] - demand.rates[layer - 1]
+            left -= demand.rate(layer) - demand.rate(layer - 1)
             chosen[demand.video] = layer
             more.append(demand)
     return left, more
@@ -66,4 +76,4 @@ def _raise(rising: list[Demand[Video]], chosen: dict[Video, int], left: float) -
 def _step(demand: Demand[Video], layer: int) -> float:
     """Return the bits per second that must be left for this layer, instead of the one below it."""
     spare = SPARE * demand.rates[layer] if layer > demand.present else 0.0
-    return demand.rates[layer] - demand.rates[layer - 1] + spare
+    return demand.rate(layer) - demand.rate(layer - 1) + spare

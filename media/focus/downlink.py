@@ -33,6 +33,8 @@ class Downlink:
         # When the node's own estimator has last seen congestion.
         self.congested_at = float("-inf")
         self.withheld: dict[Track, float] = {}
+        # The videos with layers that do not fit now, not even with their smallest layer.
+        self.paused: set[Track] = set()
         self._round_trip = round_trip
         self._estimated_at = made_at
         # The node's own estimate, once feedback for it has come.

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from media.congestion.allocation import Demand, allocate, most
+from media.congestion.allocation import PAUSED, SPARE, Demand, allocate, most
 from media.congestion.estimator import Estimator
 from media.focus.leg import Leg
 from media.focus.routing import Routing
 from media.forward.ladder import Ladder
-from media.forward.tracks import Sink, Track
+from media.forward.tracks import Track
 
-# In bits per second. A layer that sends less is not in use.
-LEAST_RATE = 5_000
+# A layer that has sent nothing in this many measurements in a row is not in use.
+SILENT = 2
 # The share of a track's earlier rates in its smoothed rate. A key frame may take a quarter of a second's bits.
 KEPT = 0.6
 # The share of the estimate that is left for retransmissions.
@@ -68,8 +68,8 @@ class _Video:
     """A video that a leg gets in layers."""
 
     ladder: Ladder
-    # The sink of the layer that the leg gets or awaits.
-    sink: Sink
+    # The layer that the leg gets or awaits; None while the video is paused.
+    layer: Track | None
     # The layers that are being sent, with their rates in bits per second, the smallest first.
     layers: list[tuple[float, Track]]
 
@@ -80,7 +80,9 @@ class _Video:
 
     def demand(self) -> Demand[Track]:
         """Return what the video asks of the leg's bandwidth. A screen comes before a camera."""
-        present = next((place for place, (_, layer) in enumerate(self.layers) if layer is self.sink.track), 0)
+        present = next((place for place, (_, layer) in enumerate(self.layers) if layer is self.layer), 0)
+        if self.layer is None:
+            present = PAUSED
         rates = tuple(rate for rate, _ in self.layers)
         return Demand(self.face, int(self.face.label == "video"), rates, present)
 
@@ -96,15 +98,18 @@ class LayerChoice:
         self._now = now
         # The bits per second of each track.
         self._rates: dict[Track, float] = {}
+        # In how many measurements in a row each silent track has sent nothing.
+        self._silent: dict[Track, int] = {}
         self._states: dict[str, _State] = {}
 
     def measured(self, rates: Mapping[Track, float]) -> None:
         """Take the present rate of every track into account."""
         before = self._rates
-        # A layer that has fallen silent is out of use at once.
+        self._silent = {track: self._silent.get(track, 0) + 1 for track, rate in rates.items() if not rate}
         self._rates = {
-            track: rate + KEPT * (before.get(track, rate) - rate) if rate >= LEAST_RATE else 0.0
+            track: rate + KEPT * (before.get(track, rate) - rate)
             for track, rate in rates.items()
+            if self._silent.get(track, 0) < SILENT
         }
 
     def choose(self, legs: Iterable[Leg], now: float) -> None:
@@ -124,25 +129,38 @@ class LayerChoice:
             return
         state, budget = self._states.setdefault(leg.id, _State()), self._budget(leg)
         if now - leg.downlink.congested_at >= CONGESTED_SECONDS:
-            budget = max(budget, sum(each.rates[each.present] for each in demands))
+            budget = max(budget, sum(each.rate(each.present) for each in demands))
+            if now >= state.raise_at and all(each.present == PAUSED for each in demands):
+                # Without a video, no probe can be sent, and the estimate does not grow. So try one.
+                budget = max(budget, min((1 + SPARE) * each.rates[0] for each in demands))
         chosen = allocate(budget, [each.within(int(now >= state.raise_at)) for each in demands])
         for demand in demands:
-            layer, place = videos[demand.video].layers[chosen[demand.video]][1], demand.present
-            if videos[demand.video].sink.track is not layer:
-                self._routing.connect(leg, demand.video, layer)
-                state.changed(is_raised=chosen[demand.video] > place, now=now)
+            video, place = videos[demand.video], chosen[demand.video]
+            if video.layer is not (video.layers[place][1] if place != PAUSED else None):
+                self._give(leg, video, place)
+                if place != demand.present:
+                    state.changed(is_raised=place > demand.present, now=now)
         wanted = most(demands)
         if wanted > budget and now - leg.downlink.congested_at >= CONGESTED_SECONDS:
             self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
 
+    def _give(self, leg: Leg, video: _Video, place: int) -> None:
+        """Give a leg another layer of a video, or pause the video."""
+        paused = leg.downlink.paused
+        if place == PAUSED:
+            paused.add(video.face)
+        else:
+            paused.discard(video.face)
+        self._routing.connect(leg, video.face, None if place == PAUSED else video.layers[place][1])
+
     def _videos(self, leg: Leg) -> Iterator[_Video]:
-        """Yield the videos that a leg gets or awaits in layers."""
+        """Yield the videos in layers that a leg gets, awaits, or would get if they were not paused."""
         for ladder in self._routing.ladders.values():
-            sink = ladder.wanted(leg.id)
-            if sink is not None:
-                rates = [(self._rates.get(layer, 0.0), layer) for layer in ladder.layers]
-                active = sorted((each for each in rates if each[0] >= LEAST_RATE), key=lambda each: each[0])
-                yield _Video(ladder, sink, active)
+            sink, is_paused = ladder.wanted(leg.id), ladder.layers[0] in leg.downlink.paused
+            if sink is not None or is_paused:
+                active = [(self._rates[layer], layer) for layer in ladder.layers if self._rates.get(layer)]
+                active.sort(key=lambda each: each[0])
+                yield _Video(ladder, sink.track if sink is not None else None, active)
 
     def _budget(self, leg: Leg) -> float:
         """Return the bits per second for the videos with layers."""

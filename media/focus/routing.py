@@ -117,6 +117,7 @@ class Routing:
     def end(self, track: Track) -> None:
         """Send a BYE to the receivers of a removed track, and free the track's memory."""
         for leg in legs_of(self._participants):
+            leg.downlink.paused.discard(track)
             if track.ssrc in leg.sinks:
                 self._send_rtcp(leg, rtcp.goodbye(track.ssrc))
                 del leg.sinks[track.ssrc]
@@ -165,12 +166,14 @@ class Routing:
         ladder = self.ladders.get((track.participant, track.label))
         # A handshake may succeed just after its leg was dropped.
         is_served = leg.is_connected and participant is not None and participant.leg is leg
-        wanted = is_served and track not in leg.downlink.withheld
+        layout = self._layout(track)
+        if not _is_layered(track, layout):
+            leg.downlink.paused.discard(track)
+        wanted = is_served and track not in leg.downlink.withheld and track not in leg.downlink.paused
         section = leg.layout.carried.get((track.participant, track.label)) if wanted else None
         sink = None
         if section is not None:
             before = ladder.wanted(leg.id) if ladder is not None else track.sinks.get(leg.id)
-            layout = self._layout(track)
             if not _is_layered(track, layout):
                 layer = track
             elif layer is None:

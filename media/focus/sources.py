@@ -60,10 +60,11 @@ class Sources:
         streams: dict[int, Source] = {}
         self._ignored = set()
         for section in sections:
-            if not section.receiving:
-                continue
             if section.rids:
+                # Keep the streams also during a hold. Chromium does not state their layers again.
                 self._expect_layers(streams, section, track_of)
+                continue
+            if not section.receiving:
                 continue
             track = track_of(section, "")
             if track is None:

@@ -48,8 +48,8 @@ SERVED: Mapping[str, frozenset[str]] = {
     TIME_OFFSET: _VIDEO,
     # The number of each packet in its transport. The focus writes numbers of its own to each receiver.
     TRANSPORT_CC: _BOTH,
-    # The layer of each incoming packet, and the layer that a retransmission repairs (RFC 8852). Only sections with
-    # simulcast use them.
+    # The layer of each incoming packet, or the layer that a retransmission repairs (RFC 8852). Chromium needs them also
+    # in sections without simulcast: it offers only what was agreed before, and may offer simulcast later.
     RID: _VIDEO,
     REPAIRED_RID: _VIDEO,
 }
@@ -127,11 +127,6 @@ def _sent(key: str) -> str:
     """Return the key in `read_extensions` without its direction, if it is about layers and the participant sends it."""
     direction, _, uri = key.partition(" ")
     return uri if uri in RIDS and direction in {"sendonly", "sendrecv"} else key
-
-
-def without_rids(extensions: Mapping[str, int]) -> dict[str, int]:
-    """Return the extensions that a section without simulcast may use."""
-    return {uri: id_ for uri, id_ in extensions.items() if uri not in RIDS}
 
 
 def offered_extensions(kind: str, known: Mapping[str, int], codecs: Collection[str]) -> dict[str, int]:

@@ -13,7 +13,6 @@ from media.sdp.extensions import (
     meaning,
     offered_extensions,
     read_extensions,
-    without_rids,
 )
 from media.sdp.media_section import Outgoing, Section, SectionState, revised
 from media.sdp.simulcast import read_paused, read_rids
@@ -191,7 +190,7 @@ def _rtp_section(media: ParsedSection, previous: SectionState | None, agreed: Ag
         rejected=False,
         receiving=media.sends,
         codecs=codecs,
-        extensions=extensions if rids else without_rids(extensions),
+        extensions=extensions,
         mixed=mixed,
         reduced_size=media.flag("rtcp-rsize"),
         ssrcs=ssrcs,
@@ -412,7 +411,7 @@ def answered_section(state: SectionState, media: ParsedSection, description: Des
         receiving=media.sends,
         sending=media.receives,
         codecs=codecs,
-        extensions=extensions if rids else without_rids(extensions),
+        extensions=extensions,
         mixed=section.mixed and mixes(description, media),
         reduced_size=section.reduced_size and media.flag("rtcp-rsize"),
         ssrcs=ssrcs,
