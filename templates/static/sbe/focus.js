@@ -31,9 +31,6 @@ export class FocusLeg extends PeerLeg {
   /** The tracks that arrive, by participant. @type {Map<string, RemoteMedia>} */
   #tracks = new Map();
 
-  /** The focus gives each receiver the layer that fits its connection. */
-  layers = { camera: [4, 2, 1].map(layer), screen: [2, 1].map(layer) };
-
   /** @param {RTCPeerConnection} pc */
   constructor(pc) {
     super(pc);
@@ -44,6 +41,18 @@ export class FocusLeg extends PeerLeg {
   /** @override @param {string} participant its ID */
   tracksOf(participant) {
     return this.#tracks.get(participant) ?? NOTHING;
+  }
+
+  /**
+   * The focus gives each receiver the layer that fits its connection. Chromium sends only the first layers of a small
+   * picture, so a small picture has fewer. The smallest layer comes first.
+   *
+   * @override @param {MediaStreamTrack | null} track
+   */
+  layersOf(track) {
+    const width = track?.getSettings().width ?? 960;
+    const scales = [4, 2, 1].filter((by) => width >= 240 * by);
+    return scales.map((by, rid) => ({ rid: `${rid}`, scaleResolutionDownBy: by }));
   }
 
   /**
@@ -89,14 +98,6 @@ export class FocusLeg extends PeerLeg {
     return tracks;
   }
 }
-
-/**
- * Return a layer of a track.
- *
- * @param {number} scaleResolutionDownBy by how much it is smaller in each dimension
- * @param {number} rid its place, which is also its name
- */
-const layer = (scaleResolutionDownBy, rid) => ({ rid: `${rid}`, scaleResolutionDownBy });
 
 /** @param {Map<string, RemoteMedia>} tracks */
 function summary(tracks) {

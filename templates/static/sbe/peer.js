@@ -58,13 +58,6 @@ export class PeerLeg extends Emitter {
   #remote = { audio: null, camera: null, screen: null };
   #closing = new AbortController();
 
-  /**
-   * The layers in which tracks are sent (simulcast). A role without an entry has one layer.
-   *
-   * @type {{[role in Role]?: RTCRtpEncodingParameters[]}}
-   */
-  layers = {};
-
   /** @param {RTCPeerConnection} pc a new one, which this leg closes */
   constructor(pc) {
     super();
@@ -279,15 +272,23 @@ export class PeerLeg extends Emitter {
   /** @param {Wishes} wishes */
   #addMissing(wishes) {
     this.#need("audio", "audio");
-    if (wishes.camera || wishes.video) this.#need("video", "camera");
-    if (wishes.screen) this.#need("video", "screen");
+    if (wishes.camera || wishes.video) this.#need("video", "camera", this.layersOf(wishes.camera));
+    if (wishes.screen) this.#need("video", "screen", this.layersOf(wishes.screen));
   }
 
-  /** @param {"audio" | "video"} kind @param {Role} role */
-  #need(kind, role) {
+  /**
+   * Return the layers in which a video is sent (simulcast). Without any, it is sent in one layer.
+   *
+   * @param {MediaStreamTrack | null} _track null while the camera is off
+   * @returns {RTCRtpEncodingParameters[] | void}
+   */
+  layersOf(_track) {}
+
+  /** @param {"audio" | "video"} kind @param {Role} role @param {RTCRtpEncodingParameters[] | void} [layers] */
+  #need(kind, role, layers) {
     const line = this.#find(role);
     if (line) return this.#spare.delete(line);
-    const made = this.pc.addTransceiver(kind, { sendEncodings: this.layers[role] });
+    const made = this.pc.addTransceiver(kind, { sendEncodings: layers ?? undefined });
     this.onNewLine(made);
     this.#roles.set(made, role);
   }
