@@ -277,7 +277,7 @@ def test_sections_keep_their_order_their_mids_and_their_tracks(
 
 def _lists_its_layers(section: Section) -> bool:
     """Tell whether the section has two or three layers and the extension that names them, or neither."""
-    return len(section.rids) in {2, 3} if RID in section.extensions else not section.rids
+    return not section.rids or (len(section.rids) in {2, 3} and RID in section.extensions)
 
 
 def _without_mids(text: str | None) -> str:

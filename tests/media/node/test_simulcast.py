@@ -138,6 +138,24 @@ async def test_a_receiver_that_returns_begins_with_a_key_frame_and_continues(wor
     assert after[2] - before[-1][2] & 0x7FFF == 1
 
 
+async def test_layers_are_known_after_a_hold_though_the_sender_does_not_state_them_again(world: World) -> None:
+    alice, low, high, (bob,) = await _meet(world, "bob")
+    alice.send([*low.frame(key=True), *high.frame(key=True)])
+    (before,) = await _got(bob, 1)
+    section = alice.video_section
+    source, lines = section.source, section.attributes
+    section.source = None
+    section.attributes = [line for line in lines if not line.startswith(("a=rid", "a=simulcast"))]
+    await world.conference.renegotiate(alice)
+    section.source, section.attributes = source, lines
+    await world.conference.renegotiate(alice)
+    for packet in low.frame(key=True):
+        _, begin = rtp.extension_bounds(packet)
+        alice.send([b"\x80" + packet[1:12] + packet[begin:]])
+    (after,) = await _got(bob, 1)
+    assert _steps([before[0], after[0]], 16) == [1]
+
+
 async def test_a_removed_participant_leaves_no_layer_behind(world: World) -> None:
     alice, low, high, (bob,) = await _meet(world, "bob")
     alice.send([*low.frame(key=True), *high.frame(key=True)])
