@@ -73,6 +73,8 @@ async function smaller(files) {
   const minified = await minify(script.text, {
     module: true,
     ecma: 2020,
+    // Gzip packs statements better than the sequences that terser makes of them.
+    compress: { sequences: false, inline: 0 },
     format: { comments: /sbe-client/ },
     sourceMap,
   });

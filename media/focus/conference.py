@@ -9,6 +9,7 @@ corrects the omissions of an earlier one. The parts of a conference have modules
 - `routing`: connects tracks with legs, and passes on key frame requests and sender reports.
 - `chat`: data channels.
 - `pacing`: how fast senders may send video.
+- `layers`: which layer of each video each leg gets.
 - `speakers`: the active speaker.
 - `liveness`: which connections are poor, silent or lost.
 """
@@ -20,6 +21,7 @@ from functools import partial
 
 from media.focus.chat import Chat
 from media.focus.connections import Connections
+from media.focus.layers import LayerChoice
 from media.focus.leg import Leg
 from media.focus.liveness import Liveness
 from media.focus.media_plan import MediaPlan
@@ -34,6 +36,8 @@ from media.messages import AnswerTask, Cause, ConferenceView, OfferTask, Result,
 
 # How often receiver reports are sent and video is paced.
 REPORT_SECONDS = 1.0
+# How often the layers of the receivers are chosen.
+CHOICE_SECONDS = 0.3
 
 
 class Conference:
@@ -48,16 +52,17 @@ class Conference:
         self.generation = generation
         self.tasks = 0
         self.participants: dict[str, Participant] = {}
-        self._routing = Routing(self.participants, services.port.send_rtcp, services.now)
-        self.tracks = self._routing.tracks
+        self.routing = Routing(self.participants, services.port.send_rtcp, services.now)
+        self.tracks = self.routing.tracks
         self.plan = MediaPlan(self.participants, self.tracks)
         chat = Chat(self.participants, services.deliveries, services.spawn)
-        self.connections = Connections(self.participants, services, self.plan, self._routing, chat)
+        self.connections = Connections(self.participants, services, self.plan, self.routing, chat)
         self._signalling = Signalling(id_, self.participants, self.plan, self.connections, services.aside, services.now)
         self._liveness = Liveness(id_, services.reports, self.connections.drop)
         self._speakers = Speakers(partial(services.reports.speaker_changed, id_))
         self._pacer = Pacer()
-        self._reported_at = 0.0
+        self._layers = LayerChoice(self.routing, services.spawn, services.now)
+        self._reported_at = self._chosen_at = 0.0
         self._turn = asyncio.Lock()
 
     def legs(self) -> list[Leg]:
@@ -77,7 +82,7 @@ class Conference:
 
     async def _execute(self, task: Task, view: ConferenceView) -> Result:
         for track in self._apply(view):
-            self._routing.end(track)
+            self.routing.end(track)
             await asyncio.sleep(0)
         result, restarts = Result(), task.restarts if isinstance(task, UpdateTask) else ()
         match task:
@@ -107,13 +112,13 @@ class Conference:
             self._add_cause(view.cause)
         if before != states:
             self.plan.tracks_changed()
-            self._routing.open_tracks()
+            self.routing.open_tracks()
         return removed
 
     def _remove_participant(self, id_: str) -> list[Track]:
         self.connections.drop(self.participants.pop(id_))
         self.plan.tracks_changed()
-        return self._routing.remove_tracks(id_)
+        return self.routing.remove_tracks(id_)
 
     def _add_cause(self, cause: Cause) -> None:
         """Announce this modification in the next offer to each participant."""
@@ -134,6 +139,9 @@ class Conference:
                 self._liveness.watch(participant, now)
                 yield
         self._speakers.listen(self.tracks.values(), now)
+        if now - self._chosen_at >= CHOICE_SECONDS:
+            self._chosen_at = now
+            self._layers.choose(self.legs(), now)
         if now - self._reported_at >= REPORT_SECONDS:
             self.pace(now - self._reported_at)
             self._reported_at = now
@@ -149,8 +157,10 @@ class Conference:
 
         :param seconds: the time since this was last called.
         """
-        for leg, track in self._pacer.pace(self.legs(), self.tracks.values(), seconds):
-            self._routing.connect(leg, track)
+        rates = {track: track.rate(seconds) for track in self.routing.every_track()}
+        self._layers.measured(rates)
+        for leg, track in self._pacer.pace(self.legs(), rates, seconds):
+            self.routing.connect(leg, track)
 
     def is_deserted(self, now: float) -> bool:
         """Tell whether the conference has been unused for LOST_SECONDS (`Liveness.is_deserted`)."""

@@ -99,9 +99,9 @@ class Connections:
         leg.begin()
         self._routing.route(leg)
 
-    def track_of(self, leg: Leg, section: Section) -> Track | None:
-        """Return the track that a participant publishes with a section."""
-        return self._routing.tracks.get((leg.participant, section.label))
+    def track_of(self, leg: Leg, section: Section, rid: str) -> Track | None:
+        """Return the track that a participant publishes with a section, or with one layer of the section."""
+        return self._routing.layer(leg.participant, section, rid)
 
     def key_frame_wanted(self, leg: Leg, track: Track) -> None:
         """Ask the sender of a track for a key frame that a leg needs."""

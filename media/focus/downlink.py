@@ -30,17 +30,21 @@ class Downlink:
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
         self.estimate = 0
         self.is_congested = False
+        # When the node's own estimator has last seen congestion.
+        self.congested_at = float("-inf")
         self.withheld: dict[Track, float] = {}
+        # The videos with layers that do not fit now, not even with their smallest layer.
+        self.paused: set[Track] = set()
         self._round_trip = round_trip
         self._estimated_at = made_at
         # The node's own estimate, once feedback for it has come.
-        self._estimator: Estimator | None = None
+        self.estimator: Estimator | None = None
         # For each SSRC: when the last receiver report came, and the share of packets that it reports as lost.
         self._lost: dict[int, tuple[float, float]] = {}
 
     def take_estimate(self, estimate: int | None, now: float) -> None:
         """Record the participant's estimate of the bandwidth (REMB) in bits per second; None if it has stated none."""
-        if estimate and self._estimator is None:
+        if estimate and self.estimator is None:
             self.is_congested = self.is_congested or estimate < self.estimate
             self.estimate, self._estimated_at = estimate, now
 
@@ -48,17 +52,23 @@ class Downlink:
         """Estimate the bandwidth by the arrival of packets at the participant."""
         if not acknowledged:
             return
-        if self._estimator is None:
-            self._estimator = Estimator()
-        estimator = self._estimator
+        if self.estimator is None:
+            self.estimator = Estimator()
+        estimator = self.estimator
         estimator.acknowledge(acknowledged, now, self._round_trip.seconds)
-        self.is_congested = self.is_congested or estimator.is_congested
+        if estimator.is_congested:
+            self.is_congested, self.congested_at = True, now
         self.estimate, self._estimated_at = int(estimator.rate), now
+
+    @property
+    def queue(self) -> float:
+        """How long packets wait on the way to the participant, in seconds; 0 if that is unknown."""
+        return self.estimator.queue if self.estimator is not None else 0.0
 
     def tick(self, now: float) -> None:
         """Forget an estimate that was not renewed, so that a silent receiver slows nobody down."""
         if now - self._estimated_at >= ESTIMATE_COUNTS_SECONDS:
-            self.estimate, self.is_congested, self._estimator = 0, False, None
+            self.estimate, self.is_congested, self.estimator = 0, False, None
 
     def take_report(self, sink: Sink, report: RtcpReceiverInfo, now: float) -> None:
         """Record a receiver report about a track that the participant gets."""

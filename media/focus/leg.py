@@ -34,7 +34,7 @@ from media.forward.arrivals import Arrivals
 from media.forward.datagrams import address_of
 from media.forward.departures import Departures
 from media.forward.memory import ffi
-from media.forward.repair import RoundTrip
+from media.forward.repair import OVERHEAD, RoundTrip
 from media.forward.streams import Stream
 from media.forward.tracks import Sink, Track
 from media.sdp.media_section import Section
@@ -75,8 +75,8 @@ class LegObserver(Protocol):
     def moved(self, leg: "Leg") -> None:
         """From now on, the leg's media goes to another address, or no longer uses GSO."""
 
-    def track_of(self, leg: "Leg", section: Section) -> Track | None:
-        """Return the track that the participant publishes with this section."""
+    def track_of(self, leg: "Leg", section: Section, rid: str) -> Track | None:
+        """Return the track that the participant publishes with this section, or with one layer (rid) of it."""
 
     def key_frame_wanted(self, leg: "Leg", track: Track) -> None:
         """A leg's participant needs a key frame of a track (PLI or FIR)."""
@@ -227,8 +227,8 @@ class Leg:
         """Find the source of an unknown SSRC. Return None if its packets belong to no track."""
         return self.sources.meet(ssrc, packet, self.layout.sections, self._track_of)
 
-    def _track_of(self, section: Section) -> Track | None:
-        return self._observer.track_of(self, section)
+    def _track_of(self, section: Section, rid: str) -> Track | None:
+        return self._observer.track_of(self, section, rid)
 
     def may_try(self, ssrc: int, sequence: int | None = None) -> bool:
         """Tell whether a packet may be decrypted. After too many refusals in this tick, only plausible packets may.
@@ -285,8 +285,18 @@ class Leg:
         """Send again the packets that the participant reports as missing, within the budget for retransmissions."""
         sink = self.sinks.get(nack.media_ssrc)
         if sink is not None:
-            for packet in self.retransmitter.answer(sink, nack.lost, now):
+            for packet in self.retransmitter.answer(sink, nack.lost, now, self.downlink.queue):
                 self._port.send_rtp(self, packet)
+        while self.retransmitter.unrepaired:
+            self._observer.key_frame_wanted(self, self.retransmitter.unrepaired.pop())
+
+    def pad(self, probe: int, now: float) -> int:
+        """Send a packet of padding as part of a probe. Return its bytes with all headers; 0 if none was sent."""
+        packet = self.retransmitter.pad(self.sinks.values(), probe, now) if self.is_connected else None
+        if packet is None:
+            return 0
+        self._port.send_rtp(self, packet)
+        return len(packet) + OVERHEAD
 
     def _take_receiver_reports(self, packet: RtcpRrPacket | RtcpSrPacket, now: float) -> None:
         """Record what the participant reports about the tracks that it gets."""
@@ -298,7 +308,7 @@ class Leg:
         """Record how a stream's RTP clock relates to the time of day, and tell the track's receivers."""
         stream, track = self.sources.streams[packet.ssrc]
         info = packet.sender_info
-        stream.take_sender_report(info.ntp_timestamp, now)
+        stream.take_sender_report(info.ntp_timestamp, info.rtp_timestamp, now)
         if stream is track.stream and track.is_open and track.may_report(now):
             self._observer.sender_reported(track, info.ntp_timestamp, info.rtp_timestamp)
 

@@ -6,7 +6,7 @@ a sender that exceeds it is treated in the same way.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from media.focus.feedback import LEAST_RATE, NO_LIMIT
 from media.focus.leg import Leg
@@ -38,15 +38,15 @@ class Pacer:
         self._exceeding: set[Track] = set()
         self._defiances: dict[Track, int] = {}
 
-    def pace(self, legs: Sequence[Leg], tracks: Iterable[Track], seconds: float) -> list[tuple[Leg, Track]]:
+    def pace(self, legs: Sequence[Leg], rates: dict[Track, float], seconds: float) -> list[tuple[Leg, Track]]:
         """Tell senders how fast they may send. Return each leg and track for which withholding begins or ends.
 
         Each sender must slow down in proportion to its rate. If no connection is congested, nothing is limited: each
         sender finds the rate of its own connection.
 
+        :param rates: the current rate of every track, in bits per second.
         :param seconds: the time since the last call.
         """
-        rates = {track: track.rate(seconds) for track in tracks}
         self._count_defiances(rates)
         limits: dict[Track, float] = {}
         changed: list[tuple[Leg, Track]] = []
@@ -116,8 +116,8 @@ class Pacer:
 
 
 def _video(leg: Leg) -> list[Track]:
-    """Return the video tracks that a leg gets."""
-    return [sink.track for sink in leg.sinks.values() if sink.track.kind == "video"]
+    """Return the video tracks without layers that a leg gets. For those with layers, each leg gets what fits."""
+    return [sink.track for sink in leg.sinks.values() if sink.track.kind == "video" and not sink.track.is_layer]
 
 
 def _limit(leg: Leg, rates: dict[Track, float], limits: dict[Track, float], seconds: float) -> None:

@@ -61,8 +61,8 @@ class Participant:
     unusable: int = 0
     # How often the participant's answers may change which media it sends.
     changes: Allowance = field(default_factory=lambda: Allowance(1 / CHANGE_SECONDS, CHANGES_BURST))
-    # How many key frames the participant may cause, by the SSRC of the track.
-    key_frames: dict[int, Allowance] = field(default_factory=dict)
+    # How many key frames of each track the participant may cause.
+    key_frames: dict[Track, Allowance] = field(default_factory=dict)
 
     def may_change(self, now: float) -> bool:
         """Tell whether an answer may change which media the participant sends. A leg's first answer always may."""
@@ -71,7 +71,7 @@ class Participant:
     def may_cause_key_frame(self, track: Track, now: float) -> bool:
         """Tell whether the participant may cause a key frame of a track now. If so, count the key frame."""
         new = Allowance(1 / KEY_FRAME_RENEWAL_SECONDS, KEY_FRAME_BURST)
-        return self.key_frames.setdefault(track.ssrc, new).take(1, now)
+        return self.key_frames.setdefault(track, new).take(1, now)
 
     def awaits(self, mod_id: str) -> bool:
         """Tell whether this offer of the focus is the one that waits for the participant's answer."""

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from media.forward import rtp
+from media.forward.departures import Departures
 from media.forward.history import Kept
+from media.forward.pictures import shifted
 from media.forward.repair import Retransmissions, RoundTrip
 from media.forward.tracks import Sink, Track
 
@@ -11,6 +13,11 @@ from media.forward.tracks import Sink, Track
 MEASURE_SECONDS = 1.0
 # A packet is not sent again if its successor came this long ago, because then it is too late for a picture.
 OLDEST_SECONDS = 1.5
+# If a packet that is still missing after this time cannot be sent again, only a key frame helps.
+UNREPAIRED_SECONDS = 0.4
+# The bytes of padding in a packet of a probe: the most that its last byte can state. And the bytes of that packet.
+_PADDING = 255
+_PADDING_SIZE = rtp.HEADER_SIZE + 8 + _PADDING
 
 
 class Retransmitter:
@@ -20,15 +27,19 @@ class Retransmitter:
         self._round_trip = round_trip
         self._budget = Retransmissions()
         self._octets = 0
+        # The tracks of which a requested packet could not be sent again in time.
+        self.unrepaired: set[Track] = set()
         # For each track, by SSRC: the packets and octets that had been forwarded at the last measurement.
         self._forwarded: dict[int, tuple[int, int]] = {}
         self._measured_at = made_at
 
-    def answer(self, sink: Sink, lost: Iterable[int], now: float) -> Iterator[bytes]:
+    def answer(self, sink: Sink, lost: Iterable[int], now: float, queue: float) -> Iterator[bytes]:
         """Yield the packets to send again, in the form in which the participant gets them.
 
         :param sink: the participant's sink of the track for which the NACK asks.
         :param lost: the sequence numbers in the NACK, in the participant's numbering.
+        :param queue: how long packets wait on the way to the participant, in seconds. The round trip may have been
+            measured without this queue.
         """
         track, budget = sink.track, self._budget
         for sequence in lost:
@@ -37,12 +48,23 @@ class Retransmitter:
             kept = track.kept(sequence - sink.distance & 0xFFFF)
             if kept is None or kept.sequence < sink.begins or kept.packet[1] & 0x7F not in sink.payload_types:
                 continue
-            is_due = budget.is_due(track.ssrc, sequence, now, self._round_trip.seconds)
-            is_of_use = is_due and not _is_too_old(track, kept, now)
-            if is_of_use and budget.spend(track.ssrc, sequence, len(kept.packet), now):
+            if not budget.is_due(track.ssrc, sequence, now, self._round_trip.seconds + queue):
+                continue
+            age = _age(track, kept, now)
+            if age <= OLDEST_SECONDS and budget.spend(track.ssrc, sequence, len(kept.packet), now):
                 packet = _repeated(sink, kept, now)
                 self._octets += len(packet)
                 yield packet
+            elif age > UNREPAIRED_SECONDS:
+                self.unrepaired.add(track)
+
+    def pad(self, sinks: Iterable[Sink], probe: int, now: float) -> bytes | None:
+        """Return a packet of padding, as part of a probe. Return None if no sink has a stream for it."""
+        for sink in sinks:
+            type_ = next(iter(sink.retransmits.values()), None)
+            if sink.departures is not None and type_ is not None and sink.attached_at <= sink.track.last_sequence:
+                return _padding(sink, sink.departures, type_, probe, now)
+        return None
 
     def rate(self, seconds: float) -> float:
         """Return the rate of retransmissions in bits per second since the last call.
@@ -61,20 +83,30 @@ class Retransmitter:
         if now - self._measured_at < MEASURE_SECONDS:
             return
         before = self._forwarded
-        self._forwarded = {ssrc: (sink.track.packets, sink.track.octets) for ssrc, sink in sinks.items()}
+        self._forwarded = {ssrc: sink.forwarded for ssrc, sink in sinks.items()}
         packets = sum(each - before.get(ssrc, (each, 0))[0] for ssrc, (each, _) in self._forwarded.items())
         octets = sum(each - before.get(ssrc, (0, each))[1] for ssrc, (_, each) in self._forwarded.items())
         self._budget.forwarded(octets + rtp.HEADER_SIZE * packets, packets, now - self._measured_at)
         self._measured_at = now
 
 
-def _is_too_old(track: Track, kept: Kept, now: float) -> bool:
-    """Tell whether a packet is too late for a picture: its successor came more than OLDEST_SECONDS ago."""
+def _padding(sink: Sink, departures: Departures, payload_type: int, probe: int, now: float) -> bytes:
+    """Return a packet of padding in the stream of a sink's retransmissions (RFC 4588 section 4 allows it)."""
+    number = departures.note(_PADDING_SIZE, now, probe)
+    timestamp = sink.track.last_timestamp + sink.shift.timestamp & 0xFFFFFFFF
+    header = rtp.HEADER.pack(0xB0, payload_type, sink.rtx_sequence, timestamp, sink.track.rtx_ssrc)
+    sink.rtx_sequence = sink.rtx_sequence + 1 & 0xFFFF
+    extension = bytes([0xBE, 0xDE, 0, 1, sink.number_ids.receiver << 4 | 1]) + number.to_bytes(2, "big") + b"\0"
+    return header + extension + bytes(_PADDING - 1) + bytes([_PADDING])
+
+
+def _age(track: Track, kept: Kept, now: float) -> float:
+    """Return how long ago the successor of a packet came, in seconds: for so long, its picture has been incomplete."""
     shown = track.history.timestamp(kept.sequence + 1) if track.history is not None else None
     if shown is None:
-        return False
+        return 0.0
     since = track.last_timestamp - shown & 0xFFFFFFFF
-    return (since if since < 0x80000000 else 0) / track.clock_rate + now - track.last_at > OLDEST_SECONDS
+    return (since if since < 0x80000000 else 0) / track.clock_rate + now - track.last_at
 
 
 def _repeated(sink: Sink, kept: Kept, now: float) -> bytes:
@@ -82,10 +114,11 @@ def _repeated(sink: Sink, kept: Kept, now: float) -> bytes:
     track = sink.track
     first, second = kept.packet[:2]
     type_ = sink.payload_types[second & 0x7F]
-    header = rtp.HEADER.pack(
-        first, second & 0x80 | type_, kept.sequence + sink.distance & 0xFFFF, kept.timestamp, track.ssrc
-    )
+    sequence, timestamp = kept.sequence + sink.distance & 0xFFFF, kept.timestamp + sink.shift.timestamp & 0xFFFFFFFF
+    header = rtp.HEADER.pack(first, second & 0x80 | type_, sequence, timestamp, track.ssrc)
     packet = rtp.translate_extensions(header + kept.packet[rtp.HEADER_SIZE :], sink.extensions)
+    if sink.shift.picture or sink.shift.base:
+        packet = shifted(packet, sink.shift.picture, sink.shift.base)
     if sink.departures is not None:
         place = rtp.number_place(kept.packet, sink.number_ids.source)
         packet, place = rtp.with_number(packet, place, sink.number_ids.receiver)

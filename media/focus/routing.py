@@ -1,15 +1,16 @@
 """Connect the tracks of a conference with the legs that get them, and pass on key frame requests and sender reports."""
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from media.focus.layout import Layout, changed
 from media.focus.leg import Leg
 from media.focus.participants import Participant, Participants, legs_of
 from media.forward import rtcp
 from media.forward.history import Arena, History
+from media.forward.ladder import Ladder
 from media.forward.tracks import NO_NUMBERS, NumberIds, Sink, Track
-from media.sdp.extensions import MID, TRANSPORT_CC
+from media.sdp.extensions import HOP_BY_HOP, TRANSPORT_CC
 from media.sdp.media_section import Section
 from media.sdp.writer import cname_of
 
@@ -29,42 +30,85 @@ class Routing:
         self, participants: Participants, send_rtcp: Callable[[Leg, bytes], None], now: Callable[[], float]
     ) -> None:
         self.tracks: dict[tuple[str, str], Track] = {}
+        # The layers of the tracks that have been sent with simulcast. The track itself is the first layer.
+        self.ladders: dict[tuple[str, str], Ladder] = {}
         self._participants = participants
         self._send_rtcp = send_rtcp
         self._now = now
 
     # --- Tracks -----------------------------------------------------------------------------------------------
 
+    def every_track(self) -> Iterator[Track]:
+        """Yield all tracks, also every layer of those with layers."""
+        for key, track in self.tracks.items():
+            yield from self.ladders[key].layers if key in self.ladders else (track,)
+
     def publish(self, id_: str, sections: Iterable[Section]) -> None:
-        """Ensure that there is a track for each audio or video section that a participant sends on."""
+        """Ensure that there is a track for each audio or video section that a participant sends on.
+
+        A section with simulcast has a track for each layer.
+        """
         for section in sections:
             if section.kind in {"audio", "video"}:
-                key, clock_rate = (id_, section.label), section.codecs[0].clock_rate
+                key = id_, section.label
                 if key not in self.tracks:
-                    history = self._new_history(id_) if section.kind == "video" else None
-                    self.tracks[key] = _new_track(id_, section, clock_rate, history)
-                self.tracks[key].clock_rate = clock_rate
+                    self.tracks[key] = self._new_track(id_, section)
+                if section.rids:
+                    self._extend(self.tracks[key], section)
+                for track in self._layers(self.tracks[key]):
+                    track.clock_rate = section.codecs[0].clock_rate
+                    track.codecs = {codec.payload_type: codec.name for codec in section.codecs}
+
+    def _extend(self, track: Track, section: Section) -> None:
+        """Ensure that a track has enough layers for a section with simulcast."""
+        key = track.participant, track.label
+        if key not in self.ladders or self.ladders[key].layers[0] is not track:
+            self.ladders[key] = Ladder(track, self._began)
+        ladder = self.ladders[key]
+        while len(ladder.layers) < len(section.rids):
+            layer = self._new_track(track.participant, section, track)
+            layer.is_open = track.is_open
+            ladder.add(layer)
+
+    def _layers(self, track: Track) -> list[Track]:
+        """Return the layers of a track; the track itself if it has none."""
+        ladder = self.ladders.get((track.participant, track.label))
+        return ladder.layers if ladder is not None and ladder.layers[0] is track else [track]
+
+    def layer(self, id_: str, section: Section, rid: str) -> Track | None:
+        """Return the track that a participant publishes with a section, or with one layer of the section."""
+        track = self.tracks.get((id_, section.label))
+        if track is None or rid not in section.rids:
+            return None if rid else track
+        layers, place = self._layers(track), section.rids.index(rid)
+        return layers[place] if place < len(layers) else None
+
+    def _new_track(self, id_: str, section: Section, like: Track | None = None) -> Track:
+        """Return a new track, or a further layer of another one."""
+        history = self._new_history(id_) if section.kind == "video" else None
+        ssrc, rtx_ssrc = (like.ssrc, like.rtx_ssrc) if like else (secrets.randbits(32), secrets.randbits(32))
+        return Track(id_, section.label, section.kind, ssrc, rtx_ssrc, section.codecs[0].clock_rate, history=history)
 
     def _new_history(self, id_: str) -> History:
         """Return a history for a participant's next video track. These tracks use the participant's arenas in turn."""
-        own = (track.history for (owner, _), track in self.tracks.items() if owner == id_)
+        own = (track.history for track in self.every_track() if track.participant == id_)
         arenas = [history.arena for history in own if history is not None]
         return History(arenas[-ARENAS] if len(arenas) >= ARENAS else Arena())
 
     def open_tracks(self) -> None:
         """Open the tracks of participants that are present, not on hold and not muted. Close the others."""
-        for (id_, _), track in self.tracks.items():
-            is_open = _may_send(self._participants[id_], track)
+        for track in self.every_track():
+            is_open = _may_send(self._participants[track.participant], track)
             if is_open != track.is_open:
                 track.open() if is_open else track.close()
                 if is_open:
-                    track.key_frame_wanted = track.kind == "video"
+                    track.key_frame_wanted = track.kind == "video" and bool(track.sinks or not track.begins_layer)
 
     def interrupt(self, leg: Leg) -> None:
         """Mark the tracks that a leg's participant no longer sends. If sent again, they continue as after a pause."""
-        for (owner, label), track in self.tracks.items():
-            if owner == leg.participant:
-                track.resumes = track.resumes or label not in leg.layout.published
+        for track in self.every_track():
+            if track.participant == leg.participant:
+                track.resumes = track.resumes or track.label not in leg.layout.published
 
     def remove_tracks(self, id_: str) -> list[Track]:
         """Remove a participant's tracks and return them. The caller must `end` each."""
@@ -73,11 +117,17 @@ class Routing:
     def end(self, track: Track) -> None:
         """Send a BYE to the receivers of a removed track, and free the track's memory."""
         for leg in legs_of(self._participants):
+            leg.downlink.paused.discard(track)
             if track.ssrc in leg.sinks:
                 self._send_rtcp(leg, rtcp.goodbye(track.ssrc))
                 del leg.sinks[track.ssrc]
         for participant in self._participants.values():
-            participant.key_frames.pop(track.ssrc, None)
+            for layer in self._layers(track):
+                participant.key_frames.pop(layer, None)
+        ladder = self.ladders.get((track.participant, track.label))
+        if ladder is not None and ladder.layers[0] is track:
+            del self.ladders[track.participant, track.label]
+            ladder.end()
         track.end()
 
     # --- Routes -----------------------------------------------------------------------------------------------
@@ -101,33 +151,63 @@ class Routing:
 
     def detach(self, leg: Leg) -> None:
         """Remove a dropped leg from all tracks. The tracks that the leg sends stay, and continue as after a pause."""
-        for (owner, _), track in self.tracks.items():
+        for ladder in self.ladders.values():
+            ladder.detach(leg.id, for_good=True)
+        for track in self.every_track():
             track.detach(leg.id, for_good=True)
-            track.resumes = track.resumes or owner == leg.participant
+            track.resumes = track.resumes or track.participant == leg.participant
 
-    def connect(self, leg: Leg, track: Track) -> None:
-        """Give a leg a track if the sections of the sender and of the leg allow it. Otherwise take the track away."""
+    def connect(self, leg: Leg, track: Track, layer: Track | None = None) -> None:
+        """Give a leg a track if the sections of the sender and of the leg allow it. Otherwise take the track away.
+
+        :param layer: the layer of the track that the leg shall get; None for the one that it gets or awaits already.
+        """
         participant = self._participants.get(leg.participant)
+        ladder = self.ladders.get((track.participant, track.label))
         # A handshake may succeed just after its leg was dropped.
         is_served = leg.is_connected and participant is not None and participant.leg is leg
-        wanted = is_served and track not in leg.downlink.withheld
+        layout = self._layout(track)
+        if not _is_layered(track, layout):
+            leg.downlink.paused.discard(track)
+        wanted = is_served and track not in leg.downlink.withheld and track not in leg.downlink.paused
         section = leg.layout.carried.get((track.participant, track.label)) if wanted else None
         sink = None
         if section is not None:
+            before = ladder.wanted(leg.id) if ladder is not None else track.sinks.get(leg.id)
+            if not _is_layered(track, layout):
+                layer = track
+            elif layer is None:
+                layer = before.track if before is not None else track
             # While the sender moves between two devices, its track has no source, and the sink stays unchanged.
-            sink = _sink(track, self._layout(track), leg, section) or track.sinks.get(leg.id)
+            sink = _sink(layer, layout, leg, section) or before
         if sink is not None and participant is not None:
-            self._attach(participant, leg, track, sink)
+            self._attach(participant, leg, ladder, sink)
         else:
-            track.detach(leg.id)
+            (ladder or track).detach(leg.id)
             leg.sinks.pop(track.ssrc, None)
 
-    def _attach(self, participant: Participant, leg: Leg, track: Track, sink: Sink) -> None:
+    def _attach(self, participant: Participant, leg: Leg, ladder: Ladder | None, sink: Sink) -> None:
         """Give a leg a track. A new receiver needs a key frame."""
-        is_new = leg.id not in track.sinks
-        leg.sinks[track.ssrc] = track.attach(leg.id, sink)
-        if is_new and leg.id in track.sinks:
+        track, is_new = sink.track, leg.id not in sink.track.sinks
+        if ladder is not None:
+            leg.sinks[track.ssrc] = ladder.give(leg.id, sink)
+            self.renew_wait(leg, ladder)
+        else:
+            leg.sinks[track.ssrc] = track.attach(leg.id, sink)
+            if is_new and leg.id in track.sinks:
+                self._want_key_frame(participant, track)
+
+    def renew_wait(self, leg: Leg, ladder: Ladder) -> None:
+        """Want the key frame for which a leg waits. The last request for it may have been lost, or too early."""
+        track, participant = ladder.asks(leg.id, self._now()), self._participants.get(leg.participant)
+        if track is not None and participant is not None:
             self._want_key_frame(participant, track)
+
+    def _began(self, leg_id: str, sink: Sink) -> None:
+        """Record which layer a leg gets from now on."""
+        for leg in legs_of(self._participants):
+            if leg.id == leg_id:
+                leg.sinks[sink.track.ssrc] = sink
 
     def _layout(self, track: Track) -> Layout:
         """Return the layout of the leg that sends a track; an empty layout if there is no such leg."""
@@ -165,21 +245,16 @@ class Routing:
         """Tell a track's receivers how its RTP clock relates to the time of day (RFC 3550 section 6.4.1)."""
         for leg in legs_of(self._participants):
             sink = leg.sinks.get(track.ssrc)
-            if sink is not None:
+            if sink is not None and sink.track is track:
                 report = rtcp.sender_report(
                     track.ssrc,
                     ntp_time=ntp_time,
-                    timestamp=timestamp + track.timestamp_shift,
-                    packets=track.packets - sink.packets_before,
-                    octets=track.octets - sink.octets_before,
+                    timestamp=timestamp + track.timestamp_shift + sink.shift.timestamp,
+                    packets=sink.forwarded[0],
+                    octets=sink.forwarded[1],
                     cname=cname_of(track.participant),
                 )
                 self._send_rtcp(leg, report)
-
-
-def _new_track(id_: str, section: Section, clock_rate: int, history: History | None) -> Track:
-    ssrc, rtx_ssrc = secrets.randbits(32), secrets.randbits(32)
-    return Track(id_, section.label, section.kind, ssrc, rtx_ssrc, clock_rate, history=history)
 
 
 def _may_send(participant: Participant, track: Track) -> bool:
@@ -187,6 +262,12 @@ def _may_send(participant: Participant, track: Track) -> bool:
     state = participant.state
     kind = "audio" if track.kind == "audio" else "video"
     return state.is_present and not state.is_on_hold and kind not in state.muted
+
+
+def _is_layered(track: Track, layout: Layout) -> bool:
+    """Tell whether a track is sent in layers, by the layout of the leg that sends it."""
+    source = layout.published.get(track.label)
+    return source is None or bool(source.rids)
 
 
 def _sink(track: Track, layout: Layout, leg: Leg, section: Section) -> Sink | None:
@@ -219,7 +300,7 @@ def _sink(track: Track, layout: Layout, leg: Leg, section: Section) -> Sink | No
         extensions={
             id_: section.extensions[uri]
             for uri, id_ in source.extensions.items()
-            if uri in section.extensions and uri not in {MID, TRANSPORT_CC}
+            if uri in section.extensions and uri not in HOP_BY_HOP
         },
         retransmits=retransmits,
         gso=leg.addresses.gso,

@@ -9,6 +9,7 @@ from media.forward.repair import RoundTrip
 from media.forward.streams import Stream
 from media.forward.tracks import Track
 from media.sdp.codecs import Codec
+from media.sdp.extensions import AUDIO_LEVEL, MID, REPAIRED_RID, RID
 from media.sdp.media_section import Section
 
 # How many SSRCs a leg may use. libsrtp keeps each SSRC until the leg is closed, and searches them one by one.
@@ -17,11 +18,8 @@ MOST_SSRCS = 256
 # this many seconds. So two sources never feed one track at the same time.
 SILENT_SOURCE_SECONDS = 1.0
 
-MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
-AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
-
-# A function that returns the track that the participant publishes with a section.
-TrackOf = Callable[[Section], Track | None]
+# A function that returns the track that the participant publishes with a section, or with one layer (rid) of it.
+TrackOf = Callable[[Section, str], Track | None]
 
 
 class Source(NamedTuple):
@@ -62,14 +60,18 @@ class Sources:
         streams: dict[int, Source] = {}
         self._ignored = set()
         for section in sections:
-            track = track_of(section) if section.receiving else None
+            if section.rids:
+                # Keep the streams also during a hold. Chromium does not state their layers again.
+                self._expect_layers(streams, section, track_of)
+                continue
+            if not section.receiving:
+                continue
+            track = track_of(section, "")
             if track is None:
                 continue
             track.level_id = section.extensions.get(AUDIO_LEVEL, 0) if section.kind == "audio" else 0
-            known = {ssrc: stream for ssrc, (stream, of) in self.streams.items() if of is track}
+            known = self._known(track, section)
             originals = {ssrc: stream for ssrc, stream in known.items() if stream.original is None}
-            for stream in known.values():
-                stream.keep_time(section.codecs[0].clock_rate)
             self._ignored |= set(section.ssrcs[1:])
             for ssrc in section.ssrcs[:1] or originals:
                 streams[ssrc] = Source(originals.get(ssrc) or _stream(ssrc, section, self._round_trip), track)
@@ -78,6 +80,20 @@ class Sources:
                 if ssrc not in streams and primary in streams and streams[primary].stream.asks:
                     streams[ssrc] = Source(_retransmissions(ssrc, section, streams[primary].stream), track)
         self._take(streams)
+
+    def _expect_layers(self, streams: dict[int, Source], section: Section, track_of: TrackOf) -> None:
+        """Keep the known streams of a section with simulcast. Packets state the layer of an unknown stream."""
+        for rid in section.rids:
+            track = track_of(section, rid)
+            if track is not None:
+                streams |= {ssrc: Source(stream, track) for ssrc, stream in self._known(track, section).items()}
+
+    def _known(self, track: Track, section: Section) -> dict[int, Stream]:
+        """Return the known streams of a track, and let them keep time by the section's codec."""
+        known = {ssrc: stream for ssrc, (stream, of) in self.streams.items() if of is track}
+        for stream in known.values():
+            stream.keep_time(section.codecs[0].clock_rate)
+        return known
 
     def clear(self) -> None:
         """Forget all streams."""
@@ -119,8 +135,10 @@ class Sources:
         if section is None:
             self.unknown += 1
             return None
-        track = track_of(section)
+        rid = _rid_of(packet, section)
+        track = track_of(section, rid) if bool(rid) == bool(section.rids) else None
         if track is None:
+            self.unknown += bool(section.rids)
             return None
         primaries = [stream for stream, of in self.streams.values() if of is track and not stream.original]
         if payload_type in {codec.rtx_payload_type for codec in section.codecs}:
@@ -161,6 +179,15 @@ def _section_of(packet: bytes, payload_type: int, sections: Iterable[Section]) -
         if mid is not None:
             return next((each for each in able if each.mid.encode() == mid), None)
     return able[0] if len(able) == 1 else None
+
+
+def _rid_of(packet: bytes, section: Section) -> str:
+    """Return the layer to which a packet of a section with simulcast belongs; "" if it states none (RFC 8852)."""
+    for uri in (RID, REPAIRED_RID) if section.rids else ():
+        name = rtp.element(packet, section.extensions[uri]) if uri in section.extensions else None
+        if name is not None:
+            return name.decode("ascii", "replace")
+    return ""
 
 
 def _payload_types(codecs: Sequence[Codec]) -> set[int | None]:

@@ -20,10 +20,13 @@ class Departures:
         # The last reference time, counted on beyond 24 bits.
         self._reference = 0
 
-    def note(self, size: int, now: float) -> int:
-        """Record that a packet of this many bytes leaves now. Return its number (16 bits)."""
+    def note(self, size: int, now: float, probe: int = 0) -> int:
+        """Record that a packet of this many bytes leaves now. Return its number (16 bits).
+
+        :param probe: the probe to which the packet belongs; 0 for an ordinary packet.
+        """
         number = self.next
-        self.memory.sent[number & DEPARTURES - 1] = (now, size)
+        self.memory.sent[number & DEPARTURES - 1] = (now, size, probe)
         self.next = number + 1
         return number & 0xFFFF
 
@@ -42,6 +45,8 @@ class Departures:
             departure = sent[number & DEPARTURES - 1]
             if oldest <= number < self.next and departure.size:
                 arrived_at = None if ticks is None else (begin + ticks) / TICKS_A_SECOND
-                acknowledgements.append(Acknowledgement(departure.at, arrived_at, departure.size + OVERHEAD))
+                acknowledgements.append(
+                    Acknowledgement(departure.at, arrived_at, departure.size + OVERHEAD, departure.probe)
+                )
                 departure.size = 0
         return acknowledgements

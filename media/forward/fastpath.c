@@ -252,6 +252,13 @@ static void place(struct track *track, struct arrival *arrival, uint32_t timesta
         keep(track->history, arrival->sequence, arrival->timestamp, arrival->packet, arrival->size);
 }
 
+/* Like Track._pass_over. */
+static void pass_over(struct track *track, int size) {
+    track->resumes = true;
+    track->packets++;
+    track->octets += size - HEADER_SIZE;
+}
+
 /* Like Sources.is_plausible, but only for a packet of a known stream. */
 static bool is_near(const struct stream *stream, uint16_t sequence) {
     return stream->expected < 0 || (uint16_t)(sequence - stream->expected + NEAR) < 2 * NEAR;
@@ -303,9 +310,11 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
     arrival->size = size;
     arrival->elements = read_elements(packet, size, track->level_id, leg->arrivals->id, &stated);
     arrival->route = route_of(track, packet[1] & 0x7F);
-    if (arrival->elements < 0 || arrival->route == NULL || stream->expected < 0 || now >= stream->asks_at ||
-        sequence != (uint16_t)stream->expected || track->resumes || track->stream != stream ||
-        stream->expected + track->sequence_shift != track->last_sequence + 1)
+    if (arrival->elements < 0 || stream->expected < 0 || now >= stream->asks_at || sequence != (uint16_t)stream->expected)
+        return DECRYPTED;
+    bool is_unused = track->routes == 0 && track->is_open && !track->is_awaited;
+    if (!is_unused && (arrival->route == NULL || track->resumes || track->is_awaited || track->stream != stream ||
+                       stream->expected + track->sequence_shift != track->last_sequence + 1))
         return DECRYPTED;
     take(stream, timestamp, now);
     arrival->number_at = stated.number_at;
@@ -313,6 +322,10 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
         note(leg->arrivals, (uint16_t)stated.number, arrived);
     if (stated.level >= 0 && stated.level < QUIET)
         track->loudness += 1 - stated.level / (double)QUIET;
+    if (is_unused) {
+        pass_over(track, size);
+        return SETTLED;
+    }
     place(track, arrival, timestamp, now);
     return SETTLED;
 }
@@ -371,7 +384,7 @@ static void lay(struct outbound *out, uintptr_t name, struct iovec *first, int c
 /* Like Departures.note. */
 static uint16_t depart(struct departures *departures, int size, double now) {
     int64_t number = departures->next++;
-    departures->sent[number & (DEPARTURES - 1)] = (struct departure){now, size};
+    departures->sent[number & (DEPARTURES - 1)] = (struct departure){now, size, 0};
     return (uint16_t)number;
 }
 
@@ -428,6 +441,27 @@ static void translate(uint8_t *packet, const uint8_t *ids) {
     }
 }
 
+/* Like pictures.shifted, for a packet without contributing sources. */
+static void shift_pictures(uint8_t *packet, int size, const struct variant *variant) {
+    int at = packet[0] & 0x10 ? HEADER_SIZE + 4 + 4 * read16(packet + HEADER_SIZE + 2) : HEADER_SIZE;
+    if (at + 2 > size || !(packet[at] & 0x80))
+        return;
+    int flags = packet[at + 1];
+    at += 2;
+    if (flags & 0x80) {
+        bool is_long = at < size && packet[at] & 0x80;
+        if (at + 1 + is_long > size)
+            return;
+        if (is_long)
+            write16(packet + at, (uint16_t)(0x8000 | ((read16(packet + at) + variant->picture_shift) & 0x7FFF)));
+        else
+            packet[at] = (uint8_t)((packet[at] + variant->picture_shift) & 0x7F);
+        at += 1 + is_long;
+    }
+    if (flags & 0x40 && at < size)
+        packet[at] = (uint8_t)(packet[at] + variant->base_shift);
+}
+
 /* Like rtp.with_number: make room for a transport-wide number, as the first element of the header extension. Return the
  * new size of the packet. The number's place is NUMBER_AT. */
 static int make_room(uint8_t *packet, int size) {
@@ -447,8 +481,10 @@ static struct written rewrite(uint8_t *to, const struct arrival *from, const str
     memcpy(to, from->packet, (size_t)from->size);
     to[1] = (uint8_t)((to[1] & 0x80) | variant->payload_type);
     write16(to + 2, (uint16_t)(from->sequence + variant->distance));
-    write32(to + 4, from->timestamp);
+    write32(to + 4, from->timestamp + variant->timestamp_shift);
     write32(to + 8, from->track->ssrc);
+    if (variant->picture_shift || variant->base_shift)
+        shift_pictures(to, from->size, variant);
     if (from->elements & variant->foreign)
         translate(to, variant->ids);
     if (variant->number_id && !written.number_at) {

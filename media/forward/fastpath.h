@@ -67,6 +67,7 @@ struct history {
 struct departure {
     double at;                /* in seconds */
     int32_t size;             /* in bytes, before encryption; 0 once the leg has acknowledged the packet */
+    int32_t probe;            /* the probe to which the packet belongs; 0 for an ordinary packet */
 };
 
 struct departures {
@@ -81,6 +82,9 @@ struct variant {
     uint16_t foreign;         /* a bit for each ID of a header extension that must change or be blanked */
     uint8_t ids[ELEMENT_IDS]; /* the receivers' ID for each of the sender's; 0 where the receivers have none */
     int64_t distance;         /* added to the track's sequence numbers */
+    uint32_t timestamp_shift; /* added to the track's timestamps */
+    uint16_t picture_shift;   /* added to VP8's picture IDs */
+    uint8_t base_shift;       /* added to VP8's TL0PICIDX */
     int32_t receivers;
     uintptr_t *sessions;      /* the SRTP session of each receiver */
     uintptr_t *names;         /* the sockaddr of each receiver */
@@ -99,6 +103,8 @@ struct route {
 struct track {
     uint32_t ssrc;            /* as receivers see it */
     bool resumes;             /* whether the next packet comes after a pause; always true while the track is closed */
+    bool is_open;             /* whether packets are forwarded */
+    bool is_awaited;          /* whether receivers wait for the track's next key frame, which Python must see */
     uint8_t level_id;         /* ID of the header extension with the audio level (RFC 6464); 0 without one */
     int64_t last_sequence;    /* the newest packet, counted on beyond 16 bits; negative before the first one */
     int64_t sequence_shift;   /* added to the source's numbers to get the track's */

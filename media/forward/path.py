@@ -14,6 +14,7 @@ from media import aiortc_adapter as adapter
 from media.forward.datagrams import LONGEST_BATCH, SLOT, Outbox
 from media.forward.departures import Departures
 from media.forward.memory import FULL, LARGEST_SEGMENT, SLOTS_OUT
+from media.forward.pictures import shifted
 from media.forward.rtp import HEADER, HEADER_SIZE, number_place, translate_extensions, with_number
 from media.forward.tracks import Receivers, Route
 
@@ -74,15 +75,18 @@ class Forwarder:
         # Drop packets that the outbox cannot hold.
         del burst[SLOTS_OUT:]
         route.track.packets += len(burst)
-        for type_, distance, ids, foreign, receivers, number_ids in route.variants:
+        for type_, distance, ids, foreign, receivers, number_ids, shift in route.variants:
             packets, places = [], []
             for sequence, timestamp, elements, content in burst:
                 place = number_place(content, number_ids.source) if elements >> number_ids.source & 1 else 0
                 if elements & foreign:
                     content = translate_extensions(content, ids)
+                if shift.picture or shift.base:
+                    content = shifted(content, shift.picture, shift.base)
                 if number_ids.receiver:
                     content, place = with_number(content, place, number_ids.receiver)
                     places.append(place)
+                timestamp = timestamp + shift.timestamp & 0xFFFFFFFF
                 header = pack(content[0], content[1] & 0x80 | type_, sequence + distance & 0xFFFF, timestamp, ssrc)
                 packets.append(header + content[HEADER_SIZE:])
             room = SLOTS_OUT // len(packets)

@@ -70,6 +70,8 @@ class Stream:
     is_repeated_apart: bool = False
     # The share of packets that was recently lost. Older losses count less with every report.
     lost: float = 0.0
+    # The time of day (NTP format) and the timestamp in the last sender report.
+    sender_clock: tuple[int, int] | None = None
     # The `struct stream` of fastpath.h.
     memory: Any = field(init=False, repr=False)
 
@@ -193,8 +195,9 @@ class Stream:
                 yield sequence
         self._note_when_to_ask()
 
-    def take_sender_report(self, ntp_time: int, now: float) -> None:
-        """Record when a sender report came."""
+    def take_sender_report(self, ntp_time: int, timestamp: int, now: float) -> None:
+        """Record a sender report: the time of day in NTP format (64 bits), and the stream's timestamp at that time."""
+        self.sender_clock = ntp_time, timestamp
         self._sender_reports.append((ntp_time >> 16 & 0xFFFFFFFF, now))
 
     def reported_at(self, lsr: int) -> float | None:

@@ -10,7 +10,7 @@ each packet.
 """
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from media.forward.datagrams import address_in_memory
 from media.forward.departures import Departures
 from media.forward.history import History, Kept
 from media.forward.memory import ELEMENT_IDS, QUIET, Shared, ffi
+from media.forward.pictures import Counters, begins_key_frame, counters
 from media.forward.rtp import HEADER_SIZE, element
 from media.forward.streams import LARGEST_GAP, Stream
 
@@ -81,6 +82,20 @@ class NumberIds(NamedTuple):
 NO_NUMBERS = NumberIds()
 
 
+class Shift(NamedTuple):
+    """What is added to numbers of a layer, so that they continue those of the layer that a receiver got before."""
+
+    # To RTP timestamps.
+    timestamp: int = 0
+    # To VP8's picture IDs (15 or 7 bits).
+    picture: int = 0
+    # To VP8's TL0PICIDX (8 bits).
+    base: int = 0
+
+
+NO_SHIFT = Shift()
+
+
 class Variant(NamedTuple):
     """How the packets of one payload type are sent to all receivers with equal negotiated values."""
 
@@ -95,6 +110,7 @@ class Variant(NamedTuple):
     # Where the packets go.
     receivers: Receivers
     number_ids: NumberIds = NO_NUMBERS
+    shift: Shift = NO_SHIFT
 
 
 @dataclass(eq=False, slots=True)
@@ -126,8 +142,9 @@ class Sink:
     # Where the packets to the leg are recorded, if they get transport-wide numbers.
     departures: Departures | None = None
     number_ids: NumberIds = NO_NUMBERS
-    # What is added to the track's sequence numbers for this receiver.
+    # What is added to the track's sequence numbers for this receiver, and to its other numbers.
     distance: int = 0
+    shift: Shift = NO_SHIFT
     # The first packet, in the track's numbering, that the receiver gets.
     attached_at: int = 0
     # The first packet that the receiver may request again. To this receiver, earlier numbers mean other packets.
@@ -144,6 +161,13 @@ class Sink:
         """Sort the IDs, once for all payload types."""
         self.ids = tuple(sorted(self.extensions.items()))
 
+    @property
+    def forwarded(self) -> tuple[int, int]:
+        """How many packets and octets of the track the leg has got in total, as sender reports count them."""
+        if self.attached_at > self.track.last_sequence:
+            return 0, 0
+        return self.track.packets - self.packets_before, self.track.octets - self.octets_before
+
     def is_like(self, other: "Sink") -> bool:
         """Tell whether packets would be sent in the same form to both sinks."""
         return self.handle is other.handle and self._way == other._way
@@ -153,8 +177,9 @@ class Sink:
         return self.address, self.payload_types, self.extensions, self.retransmits, self.gso, self.number_ids
 
 
-# The payload type and the distance of a variant, its IDs of header extensions, and whether it uses GSO batches.
-_Key = tuple[int, int, tuple[tuple[int, int], ...], bool, NumberIds]
+# The payload type and the distance of a variant, its IDs of header extensions, whether it uses GSO batches, the IDs of
+# its transport-wide numbers, and its shift.
+_Key = tuple[int, int, tuple[tuple[int, int], ...], bool, NumberIds, Shift]
 
 
 @dataclass(eq=False, slots=True)
@@ -182,6 +207,7 @@ class _Group:
         memory.payload_type, memory.distance, memory.gso = variant.payload_type, variant.distance, receivers.gso
         memory.foreign = variant.foreign & _SHORT_IDS
         memory.number_id = variant.number_ids.receiver
+        memory.timestamp_shift, memory.picture_shift, memory.base_shift = variant.shift
         memory.ids = [variant.ids.get(id_, 0) for id_ in range(ELEMENT_IDS)]
         self._share()
 
@@ -223,6 +249,13 @@ class Pause(NamedTuple):
     packets: int
     octets: int
     rtx_sequence: int
+    # The last timestamp, VP8 picture ID and TL0PICIDX, as the receiver saw them (-1: none), and when they came.
+    timestamp: int = 0
+    picture: int = -1
+    base: int = -1
+    at: float = 0.0
+    # A time of day in the sender's NTP format, and the timestamp that the receiver would have seen then.
+    clock: tuple[int, int] | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -247,8 +280,6 @@ class Track:
     sinks: dict[str, Sink] = field(default_factory=dict)
     # The routes, by the source's payload type.
     routes: dict[int, Route] = field(default_factory=dict)
-    # Whether packets are forwarded.
-    is_open: bool = True
     # The newest packets. Only video has a history: for audio, a retransmission would come too late.
     history: History | None = None
     # The last pause of each leg that has paused, by the leg's ID.
@@ -270,6 +301,10 @@ class Track:
     last_at = Shared[float]()
     # The ID of the header extension with the audio level (RFC 6464); 0 without one.
     level_id = Shared[int]()
+    # Whether packets are forwarded.
+    is_open = Shared[bool]()
+    # Whether receivers wait for the next key frame.
+    is_awaited = Shared[bool]()
     # How loud the track was recently. The speaker is chosen by this value, which falls with every tick.
     loudness = Shared[float]()
     # The first sequence number since the current source began or resumed. Older packets of the source are dropped: no
@@ -277,6 +312,11 @@ class Track:
     first_sequence: int = 0
     # The largest `begins` of all sinks.
     begins: int = 0
+    # The codec of each payload type of the source.
+    codecs: Mapping[int, str] = field(default_factory=dict)
+    # Called while the track is awaited, when a key frame begins: with the track, the packet's number and timestamp in
+    # the track, the packet, and the time. None unless the track is a layer of a `Ladder`.
+    begins_layer: "Callable[[Track, int, int, bytes, float], None] | None" = None
     key_frame_wanted: bool = False
     key_frame_asked_at: float = float("-inf")
     reported_at: float = float("-inf")
@@ -290,7 +330,9 @@ class Track:
 
     def __post_init__(self) -> None:
         """Open the track for its first packet."""
-        self.memory = ffi.new("struct track *", {"ssrc": self.ssrc, "resumes": True, "last_sequence": -1})
+        self.memory = ffi.new(
+            "struct track *", {"ssrc": self.ssrc, "resumes": True, "is_open": True, "last_sequence": -1}
+        )
         if self.history is not None:
             self.memory.history = self.history.memory
 
@@ -315,11 +357,15 @@ class Track:
         :param content: the packet as it came, decrypted.
         """
         payload_type = content[1] & 0x7F
-        route = self.routes.get(payload_type)
-        if route is None or not self.is_open:
+        route, memory = self.routes.get(payload_type), self.memory
+        if not memory.is_open:
             self.resumes = True
             return None
-        memory = self.memory
+        if route is None and not memory.is_awaited:
+            if not self.routes:
+                self._pass_over(content)
+            self.resumes = True
+            return None
         if memory.resumes or stream is not self._stream:
             self._continue_with(stream, sequence, timestamp, now)
         ahead = sequence + memory.sequence_shift - memory.last_sequence
@@ -337,11 +383,24 @@ class Track:
                 ahead = self._shorten(ahead, LARGEST_GAP)
             sequence = memory.last_sequence = memory.last_sequence + ahead
             memory.last_timestamp, memory.last_at = timestamp, now
+            if memory.is_awaited and self.begins_layer is not None and self._begins_key_frame(payload_type, content):
+                self.begins_layer(self, sequence, timestamp, content, now)
+                route = self.routes.get(payload_type)
+        if route is None:
+            return None
         if self.history is not None:
             self.history.keep(sequence, timestamp, content)
         memory.octets += len(content) - HEADER_SIZE
         route.burst.append(Packet(sequence, timestamp, elements, content))
         return route if len(route.burst) == 1 else None
+
+    def _pass_over(self, content: bytes) -> None:
+        """Count a packet that nobody gets."""
+        self.packets += 1
+        self.octets += len(content) - HEADER_SIZE
+
+    def _begins_key_frame(self, payload_type: int, content: bytes) -> bool:
+        return begins_key_frame(self.codecs.get(payload_type, ""), content)
 
     def _route_of_before(self, payload_type: int, sequence: int) -> Route:
         """Return a route for one late packet, to the receivers that may get this sequence number (`Sink.begins`)."""
@@ -428,7 +487,7 @@ class Track:
             return before
         if before is not None:
             is_same = (before.payload_types, before.extensions) == (sink.payload_types, sink.extensions)
-            sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
+            sink.distance, sink.shift, sink.rtx_sequence = before.distance, before.shift, before.rtx_sequence
             # Sent again, an earlier packet would now have other content under its sequence number. So it is not sent
             # again.
             sink.attached_at, sink.begins = before.attached_at, before.begins if is_same else self.last_sequence + 1
@@ -493,17 +552,46 @@ class Track:
         if sink is not None:
             # A sink that has got nothing since its last pause is still in that pause.
             if self.last_sequence >= sink.attached_at:
-                self.paused[leg] = Pause(
-                    self.last_sequence + sink.distance,
-                    sink.distance,
-                    self.packets - sink.packets_before,
-                    self.octets - sink.octets_before,
-                    sink.rtx_sequence,
-                )
+                self.paused[leg] = self._pause(sink)
             if not (self._is_flexible() and self._leaves(sink)):
                 self.lay_routes()
         if for_good:
             self.paused.pop(leg, None)
+
+    def _pause(self, sink: Sink) -> Pause:
+        """Return how much of the track a receiver has got."""
+        last = self.history.get(self.last_sequence) if self.history is not None else None
+        found = counters(last.packet) if last is not None and self.begins_layer is not None else Counters()
+        clock = self.sender_clock()
+        return Pause(
+            self.last_sequence + sink.distance,
+            sink.distance,
+            self.packets - sink.packets_before,
+            self.octets - sink.octets_before,
+            sink.rtx_sequence,
+            timestamp=self.last_timestamp + sink.shift.timestamp & 0xFFFFFFFF,
+            picture=found.picture + sink.shift.picture & 0x7FFF if found.picture >= 0 else -1,
+            base=found.base + sink.shift.base & 0xFF if found.base >= 0 else -1,
+            at=self.last_at,
+            clock=clock and (clock[0], clock[1] + sink.shift.timestamp),
+        )
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether the track is one of the layers of a video."""
+        return self.begins_layer is not None
+
+    def sender_clock(self) -> tuple[int, int] | None:
+        """Return a time of day in the sender's NTP format (64 bits), and the track's timestamp at that time."""
+        clock = self._stream.sender_clock if self._stream is not None else None
+        return clock and (clock[0], clock[1] + self.timestamp_shift)
+
+    def begin(self, leg: str, sink: Sink) -> None:
+        """Give a leg the track from its newest packet on."""
+        self.sinks[leg] = sink
+        self.begins = max(self.begins, sink.begins)
+        if not (self._is_flexible() and self._enters(sink)):
+            self.lay_routes()
 
     def kept(self, sequence: int) -> Kept | None:
         """Return the newest packet with this sequence number (16 bits), if it is still kept."""
@@ -538,7 +626,7 @@ class Track:
 
 def _key(payload_type: int, sink: Sink) -> _Key:
     """Return the values that all sinks of a variant share."""
-    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso, sink.number_ids
+    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso, sink.number_ids, sink.shift
 
 
 def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]:
@@ -552,14 +640,14 @@ def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]
 
 def _variant(key: _Key, sinks: Iterable[Sink]) -> Variant:
     """Return the variant of these sinks."""
-    type_, distance, ids, gso, number_ids = key
+    type_, distance, ids, gso, number_ids, shift = key
     sinks = list(sinks)
     departures = [sink.departures for sink in sinks if sink.departures is not None]
     receivers = Receivers(
         [sink.handle for sink in sinks], array("Q", (sink.address for sink in sinks)), gso, departures
     )
     foreign = ~sum(1 << id_ for id_, new in ids if id_ == new)
-    return Variant(type_, distance, dict(ids), foreign, receivers, number_ids)
+    return Variant(type_, distance, dict(ids), foreign, receivers, number_ids, shift)
 
 
 def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:

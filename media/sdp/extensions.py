@@ -5,7 +5,6 @@ different for a receiver, and blanks extensions that the receiving leg has not a
 
 The focus does not serve these extensions, so it does not agree to them:
 
-- rtp-stream-id and repaired-rtp-stream-id: simulcast is not supported;
 - video-timing and abs-capture-time: they refer to the original sender's clock, but the receiver would apply them to
   the focus's clock;
 - color-space and video-content-type: they would have to be repeated after every change of source.
@@ -22,6 +21,8 @@ PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 DEPENDENCY_DESCRIPTOR = (
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"  # AV1 RTP, appendix A
 )
+RID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+REPAIRED_RID = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
 TIME_OFFSET = "urn:ietf:params:rtp-hdrext:toffset"
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 
@@ -47,8 +48,16 @@ SERVED: Mapping[str, frozenset[str]] = {
     TIME_OFFSET: _VIDEO,
     # The number of each packet in its transport. The focus writes numbers of its own to each receiver.
     TRANSPORT_CC: _BOTH,
+    # The layer of each incoming packet, or the layer that a retransmission repairs (RFC 8852). Chromium needs them also
+    # in sections without simulcast: it offers only what was agreed before, and may offer simulcast later.
+    RID: _VIDEO,
+    REPAIRED_RID: _VIDEO,
 }
 
+# Extensions about the layers of simulcast. The participant sends them, and we never do.
+RIDS = frozenset({RID, REPAIRED_RID})
+# Extensions whose values have a meaning only between a participant and the focus. They are not forwarded.
+HOP_BY_HOP = frozenset({MID, TRANSPORT_CC, *RIDS})
 
 # Codecs with layers, which the dependency descriptor describes.
 _LAYERED = frozenset({"AV1", "VP9"})
@@ -102,15 +111,22 @@ def meaning(key: str) -> str:
 def agreed_extensions(media: ParsedSection, mixed: bool) -> dict[str, int]:
     """Return the IDs, by URI, of the section's extensions to which the focus agrees.
 
-    Transport-wide numbers must have an ID below 15, so that they fit into the short form.
+    Transport-wide numbers must have an ID below 15, so that they fit into the short form. Firefox states that it only
+    sends the extensions about layers, which is enough.
 
     :param mixed: whether IDs above 14 may be used, which need the longer form (RFC 8285 section 4.3).
     """
     return {
         uri: id_
-        for uri, id_ in read_extensions(media).items()
+        for uri, id_ in ((_sent(key), id_) for key, id_ in read_extensions(media).items())
         if media.kind in SERVED.get(uri, ()) and (id_ <= 14 or (mixed and uri != TRANSPORT_CC))
     }
+
+
+def _sent(key: str) -> str:
+    """Return the key in `read_extensions` without its direction, if it is about layers and the participant sends it."""
+    direction, _, uri = key.partition(" ")
+    return uri if uri in RIDS and direction in {"sendonly", "sendrecv"} else key
 
 
 def offered_extensions(kind: str, known: Mapping[str, int], codecs: Collection[str]) -> dict[str, int]:
@@ -120,6 +136,7 @@ def offered_extensions(kind: str, known: Mapping[str, int], codecs: Collection[s
 
     - The MID is not offered, because `a=ssrc` identifies our packets.
     - Playout delay is not offered, because browsers set none for cameras.
+    - Extensions about layers are not offered, because the participant decides whether it sends layers.
     - The dependency descriptor is offered for codecs with layers.
     - The time offset is offered to a leg that has shown its extensions, and has no transport-wide numbers among them.
       All other legs are offered transport-wide numbers.
@@ -129,7 +146,7 @@ def offered_extensions(kind: str, known: Mapping[str, int], codecs: Collection[s
     """
     free = {id_: None for id_ in range(14, 0, -1) if id_ not in set(known.values())}
     chosen: dict[str, int] = {}
-    left_out = {MID, PLAYOUT_DELAY, TRANSPORT_CC if known and TRANSPORT_CC not in known else TIME_OFFSET}
+    left_out = {MID, PLAYOUT_DELAY, *RIDS, TRANSPORT_CC if known and TRANSPORT_CC not in known else TIME_OFFSET}
     if _LAYERED.isdisjoint(codecs):
         left_out.add(DEPENDENCY_DESCRIPTOR)
     for uri in (uri for uri, kinds in SERVED.items() if kind in kinds and uri not in left_out):

@@ -44,6 +44,9 @@ class Section:
     outgoing: Outgoing | None  # the track that we send here, or for which we keep the section
     sctp_port: int | None = None  # of the participant, in a section for data channels
     max_message_size: int | None = None  # for data channels: largest message to the participant, in bytes; 0: no limit
+    # The restriction identifiers (rids) of the layers that the participant sends, in the order of its
+    # `a=simulcast:send`: two or three, or none without simulcast. They stay during a hold.
+    rids: tuple[str, ...] = ()
 
 
 def revised(record: Record, **fields: Any) -> Record:
@@ -73,6 +76,9 @@ class SectionState:
     refused: frozenset[Key] = frozenset()
     # False while this section can use no codec on which the conference agrees.
     served: bool = True
+    # The layers that the participant's offer marks as paused. Our answer repeats the marks, because Chromium resumes
+    # the layers that a description lists without a mark.
+    paused: frozenset[str] = frozenset()
 
     def is_free_for(self, kind: str) -> bool:
         """Tell whether a track of this kind may be placed here."""

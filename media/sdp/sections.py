@@ -7,8 +7,15 @@ from dataclasses import dataclass, replace
 
 from media.sdp.codecs import Agreed, Codec, Codecs, Key, coherent, is_usable, narrowed, newly_numbered, read_codecs
 from media.sdp.description import Description, NegotiationError, ParsedSection, number
-from media.sdp.extensions import TRANSPORT_CC, agreed_extensions, meaning, offered_extensions, read_extensions
+from media.sdp.extensions import (
+    TRANSPORT_CC,
+    agreed_extensions,
+    meaning,
+    offered_extensions,
+    read_extensions,
+)
 from media.sdp.media_section import Outgoing, Section, SectionState, revised
+from media.sdp.simulcast import read_paused, read_rids
 from media.sdp.writer import MAX_MESSAGE_SIZE
 
 RTP = "UDP/TLS/RTP/SAVPF"
@@ -175,21 +182,27 @@ def _rtp_section(media: ParsedSection, previous: SectionState | None, agreed: Ag
     if not is_usable(codecs):
         return state
     ssrcs, rtx_ssrcs = read_sources(media)
+    extensions = agreed_extensions(media, mixed)
+    before = previous.section.rids if previous else ()
+    rids = read_rids(media, codecs[0], extensions, before, is_answer=False)
     section = replace(
         state.section,
         rejected=False,
         receiving=media.sends,
         codecs=codecs,
-        extensions=agreed_extensions(media, mixed),
+        extensions=extensions,
         mixed=mixed,
         reduced_size=media.flag("rtcp-rsize"),
         ssrcs=ssrcs,
         rtx_ssrcs=rtx_ssrcs,
         label=previous.section.label if previous else "",
         outgoing=previous.section.outgoing if previous else None,
+        rids=rids,
     )
     ours = previous.ours if previous else is_our_mid(media.mid)
-    return replace(state, section=section, shown=shown, takes=media.receives, ours=ours)
+    return replace(
+        state, section=section, shown=shown, takes=media.receives, ours=ours, paused=read_paused(media, rids)
+    )
 
 
 def _wanted(shown: Mapping[Key, Codec], agreed: Iterable[Codec]) -> Codecs:
@@ -314,7 +327,7 @@ def restated(state: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) ->
     codecs = _wanted({**known, **state.shown} if state.ours else state.shown, agreed_on)
     served = is_usable(codecs)
     section = revised(section, receiving=served and bool(section.label), codecs=codecs if served else section.codecs)
-    return revised(state, section=section, served=served)
+    return revised(state, section=section, served=served, paused=frozenset())
 
 
 def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:
@@ -391,16 +404,19 @@ def answered_section(state: SectionState, media: ParsedSection, description: Des
     codecs = _answered_codecs(section.codecs, media)
     ssrcs, rtx_ssrcs = read_sources(media)
     answered = agreed_extensions(media, mixed=True)
+    extensions = {uri: id_ for uri, id_ in section.extensions.items() if answered.get(uri) == id_}
+    rids = read_rids(media, codecs[0], extensions, section.rids, is_answer=True)
     settled = revised(
         section,
         receiving=media.sends,
         sending=media.receives,
         codecs=codecs,
-        extensions={uri: id_ for uri, id_ in section.extensions.items() if answered.get(uri) == id_},
+        extensions=extensions,
         mixed=section.mixed and mixes(description, media),
         reduced_size=section.reduced_size and media.flag("rtcp-rsize"),
         ssrcs=ssrcs,
         rtx_ssrcs=rtx_ssrcs,
+        rids=rids,
     )
     takes = media.receives if section.sending else state.takes
     refused = {codec.key for codec in section.codecs} - {codec.key for codec in codecs}

@@ -7,6 +7,7 @@ from typing import Literal
 
 from media.credentials import Credentials, Fingerprint
 from media.sdp.codecs import Codec
+from media.sdp.extensions import RIDS
 from media.sdp.media_section import Section, SectionState
 
 Role = Literal["client", "server"]
@@ -102,10 +103,10 @@ def _section(state: SectionState, local: LocalEnd, transport: list[str], *, mixe
         lines.append("a=rtcp-rsize")
     if mixed:
         lines.append("a=extmap-allow-mixed")
-    lines += [f"a=extmap:{id_} {uri}" for uri, id_ in section.extensions.items()]
+    lines += [f"a=extmap:{id_}{'/recvonly' * (uri in RIDS)} {uri}" for uri, id_ in section.extensions.items()]
     for codec in section.codecs:
         lines += _codec(codec)
-    return lines + _source(section)
+    return [*lines, *_rids(state), *_source(section)]
 
 
 def _default(local: LocalEnd) -> tuple[str, int]:
@@ -130,6 +131,16 @@ def _codec(codec: Codec) -> Iterable[str]:
     if codec.rtx_payload_type is not None:
         yield f"a=rtpmap:{codec.rtx_payload_type} rtx/{codec.clock_rate}"
         yield f"a=fmtp:{codec.rtx_payload_type} apt={codec.payload_type}"
+
+
+def _rids(state: SectionState) -> list[str]:
+    """Return lines that list the layers that we receive (RFC 8853), even while the participant sends nothing.
+
+    When a description lists no layers any more, Chromium sends only one from then on.
+    """
+    rids = state.section.rids
+    layers = ";".join(f"~{rid}" if rid in state.paused else rid for rid in rids)
+    return [*(f"a=rid:{rid} recv" for rid in rids), f"a=simulcast:recv {layers}"] if rids else []
 
 
 def _source(section: Section) -> list[str]:

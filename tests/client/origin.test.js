@@ -28,7 +28,7 @@ test("a missing origin is named once, with the page and the enabler", async (t) 
 test("a WebSocket that is closed with 4403 names the missing origin at once", async (t) => {
   const { server, printed, origins } = await scene(t);
   origins.refused(`${server.url.replace("http", "ws")}/sessions/1/events`);
-  assert.ok(printed[0].includes(`the enabler at ${server.url} `));
+  assert.ok(printed[0].includes(`: ${server.url} does not allow`));
   assert.equal(server.requests.length, 0);
 });
 

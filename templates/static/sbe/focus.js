@@ -13,11 +13,10 @@ export const CHAT = "chat";
  * The codecs to offer to a focus, each in the profile that every browser has. Chromium lists 18 video formats in every
  * section, which makes an offer to a large conference 200 kB long. The server accepts at most 512 KiB.
  */
-const WORTH_OFFERING =
-  /^audio\/(opus|red|telephone-event)\b|^video\/(VP8|rtx)\b|^video\/VP9 profile-id=0|^video\/AV1(?! .*profile=[12])|^video\/H264 (?=.*packetization-mode=1).*profile-level-id=42e0/i;
+const WORTH_OFFERING = /opus|o\/red|telephone|VP8|rtx|VP9 .*id=0|AV1(?! .*profile=[12])|H264 (?=.*mode=1).*id=42e0/i;
 
-/** @type {RemoteMedia} */
-const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
+/** @type {Readonly<RemoteMedia>} */
+const NOTHING = { audio: null, camera: null, screen: null };
 /** The focus's labels of tracks. @type {Record<string, keyof RemoteMedia>} */
 const NAMES = { audio: "audio", video: "camera", screen: "screen" };
 
@@ -45,6 +44,18 @@ export class FocusLeg extends PeerLeg {
   }
 
   /**
+   * The focus gives each receiver the layer that fits its connection. Chromium sends only the first layers of a small
+   * picture, so a small picture has fewer. The smallest layer comes first.
+   *
+   * @override @param {MediaStreamTrack | null} track
+   */
+  layersOf(track) {
+    const width = track?.getSettings().width ?? 960;
+    const scales = [4, 2, 1].filter((by) => width >= 240 * by);
+    return scales.map((by, rid) => ({ rid: `${rid}`, scaleResolutionDownBy: by }));
+  }
+
+  /**
    * On a running connection the focus adds sections only for the tracks that it forwards. When the focus starts afresh,
    * it also offers this side's own sections, in their old positions.
    *
@@ -58,18 +69,16 @@ export class FocusLeg extends PeerLeg {
 
   /** @override @param {RTCRtpTransceiver} line */
   onNewLine(line) {
-    const codecs = RTCRtpReceiver.getCapabilities(line.receiver.track.kind)?.codecs ?? [];
-    const worth = codecs.filter(({ mimeType, sdpFmtpLine = "" }) =>
-      WORTH_OFFERING.test(`${mimeType} ${sdpFmtpLine}`.trim()),
-    );
+    const { kind } = line.receiver.track;
+    const codecs = RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [];
     // Older browsers cannot choose codecs, and offer all of them.
-    if (worth.length > 0 && "setCodecPreferences" in line) line.setCodecPreferences(worth);
+    line.setCodecPreferences?.(codecs.filter((codec) => WORTH_OFFERING.test(codec.mimeType + " " + codec.sdpFmtpLine)));
   }
 
   /** @override */
   announce() {
     const now = this.#read();
-    if (JSON.stringify(summary(now)) === JSON.stringify(summary(this.#tracks))) return;
+    if (summary(now) === summary(this.#tracks)) return;
     this.#tracks = now;
     this.emit("media", this.remote);
   }
@@ -92,7 +101,7 @@ export class FocusLeg extends PeerLeg {
 
 /** @param {Map<string, RemoteMedia>} tracks */
 function summary(tracks) {
-  return [...tracks].map(([owner, { audio, camera, screen }]) => [owner, audio?.id, camera?.id, screen?.id]);
+  return JSON.stringify([...tracks].map(([owner, media]) => [owner, Object.values(media).map((track) => track?.id)]));
 }
 
 /**
@@ -109,14 +118,17 @@ function summary(tracks) {
 export function forwardingChanges(before, after) {
   const was = forwarded(before);
   const is = forwarded(after);
-  const changed = [...is, ...was].filter((track) => !was.has(track) || !is.has(track)).map((track) => track.split(" "));
-  const changes = changed.map(
-    ([who, label]) => `${label.replace(/\d+$/, "")}-${is.has(`${who} ${label}`) ? "on" : "off"}`,
-  );
-  return {
-    changes: /** @type {Change[]} */ ([...new Set(changes)]),
-    who: [...new Set(changed.map(([who]) => who))],
-  };
+  /** @type {Set<string>} */
+  const changes = new Set();
+  /** @type {Set<string>} */
+  const who = new Set();
+  for (const track of new Set([...is, ...was])) {
+    if (is.has(track) && was.has(track)) continue;
+    const [owner, label] = track.split(" ");
+    who.add(owner);
+    changes.add(`${label.replace(/\d+$/, "")}-${is.has(track) ? "on" : "off"}`);
+  }
+  return { changes: /** @type {Change[]} */ ([...changes]), who: [...who] };
 }
 
 /** @param {string | null} sdp @returns {Set<string>} the `<participant id> <label>` of each track that it sends */

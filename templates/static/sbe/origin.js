@@ -25,7 +25,6 @@ export class OriginCheck {
       await fetch(originOf(url), {
         method: "HEAD",
         mode: "no-cors",
-        credentials: "omit",
         cache: "no-store",
         signal: AbortSignal.timeout(PROBE_MS),
       });
@@ -57,7 +56,6 @@ function originOf(url) {
 /** @param {string} url */
 function complain(url) {
   console.error(
-    `SbeClient: the enabler at ${originOf(url)} does not allow pages of ${location.origin}. ` +
-      `Add ${location.origin} to its setting SBE_ALLOWED_ORIGINS.`,
+    `SbeClient: ${originOf(url)} does not allow this page. Add ${location.origin} to its SBE_ALLOWED_ORIGINS.`,
   );
 }

@@ -272,15 +272,23 @@ export class PeerLeg extends Emitter {
   /** @param {Wishes} wishes */
   #addMissing(wishes) {
     this.#need("audio", "audio");
-    if (wishes.camera || wishes.video) this.#need("video", "camera");
-    if (wishes.screen) this.#need("video", "screen");
+    if (wishes.camera || wishes.video) this.#need("video", "camera", this.layersOf(wishes.camera));
+    if (wishes.screen) this.#need("video", "screen", this.layersOf(wishes.screen));
   }
 
-  /** @param {"audio" | "video"} kind @param {Role} role */
-  #need(kind, role) {
+  /**
+   * Return the layers in which a video is sent (simulcast). Without any, it is sent in one layer.
+   *
+   * @param {MediaStreamTrack | null} _track null while the camera is off
+   * @returns {RTCRtpEncodingParameters[] | void}
+   */
+  layersOf(_track) {}
+
+  /** @param {"audio" | "video"} kind @param {Role} role @param {RTCRtpEncodingParameters[] | void} [layers] */
+  #need(kind, role, layers) {
     const line = this.#find(role);
     if (line) return this.#spare.delete(line);
-    const made = this.pc.addTransceiver(kind);
+    const made = this.pc.addTransceiver(kind, { sendEncodings: layers ?? undefined });
     this.onNewLine(made);
     this.#roles.set(made, role);
   }

@@ -71,7 +71,7 @@ export class SerialQueue {
    * @returns {Promise<T>}
    */
   run(task) {
-    if (this.#waiting >= this.#limit) return Promise.reject(new RangeError("too many tasks are waiting"));
+    if (this.#waiting >= this.#limit) return Promise.reject(new RangeError("too many tasks"));
     this.#waiting += 1;
     const result = this.#tail.then(task).finally(() => {
       this.#waiting -= 1;

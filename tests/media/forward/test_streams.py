@@ -141,9 +141,10 @@ def test_report_states_the_share_lost_since_the_last_one() -> None:
 
 def test_report_echoes_the_last_sender_report() -> None:
     arriving = stream()
-    arriving.take_sender_report(0x0123456789ABCDEF, 10.0)
+    arriving.take_sender_report(0x0123456789ABCDEF, 90_000, 10.0)
     report = told(arriving, 10.5)
     assert (report.lsr, report.dlsr) == (0x456789AB, 32768)
+    assert arriving.sender_clock == (0x0123456789ABCDEF, 90_000)
 
 
 def test_jitter_follows_the_differences_of_arrival() -> None:

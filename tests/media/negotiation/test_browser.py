@@ -42,7 +42,12 @@ window.act = async (name, what, value) => {
     audio: () => pc.addTrack(audio, window.media),
     video: () => pc.addTrack(video, window.media),
     screen: () => pc.addTrack(video.clone(), new MediaStream()),
-    simulcast: () => pc.addTransceiver(video, {sendEncodings: [{rid: "q"}, {rid: "h"}, {rid: "f"}]}),
+    simulcast: (rids) => pc.addTransceiver(video, {sendEncodings: [...rids].map((rid) => ({rid}))}),
+    pause: async (rid) => {
+      const [{sender}] = pc.getTransceivers(), parameters = sender.getParameters();
+      parameters.encodings.find((each) => each.rid === rid).active = false;
+      await sender.setParameters(parameters);
+    },
     balanced: () => { window.pcs[name] = connect(name, "balanced"); },
     only: (names) => pc.getTransceivers().filter((each) => each.receiver.track.kind === "video").forEach((each) =>
       each.setCodecPreferences(RTCRtpReceiver.getCapabilities("video").codecs.filter((codec) =>
@@ -68,7 +73,7 @@ window.transceivers = (name) => window.pcs[name].getTransceivers().map((each) =>
   kind: each.receiver.track.kind,
   direction: each.currentDirection,
   codecs: each.sender.getParameters().codecs.map((codec) => codec.mimeType),
-  layers: each.sender.getParameters().encodings.length,
+  layers: each.sender.getParameters().encodings.map(({rid, active}) => rid + (active ? "" : "~")),
   received: each.receiver.getParameters().codecs.map((codec) => codec.mimeType),
 }));
 """
@@ -142,6 +147,15 @@ class Leg:
     async def transceivers(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = await self.page.evaluate("(name) => transceivers(name)", self.name)
         return found
+
+    async def layers(self) -> list[str]:
+        """Return the layers that the browser sends in its first section, paused ones with a tilde.
+
+        The focus must know the same layers.
+        """
+        first = (await self.transceivers())[0]["layers"]
+        assert [each.removesuffix("~") for each in first] == list(self.negotiation.sections[0].rids)
+        return list(first)
 
     async def tracks(self) -> dict[str, list[str]]:
         """Return, for each mid, the stream ID and the kind of the track that the browser added last."""
@@ -241,11 +255,84 @@ async def test_it_shares_a_screen_beside_the_camera(page: Page) -> None:
     assert [section.label for section in leg.negotiation.sections] == ["audio", "video", "screen", ""]
 
 
-async def test_it_sends_one_layer_where_it_offered_several(page: Page) -> None:
+async def test_it_keeps_its_layers_whoever_offers(page: Page) -> None:
     leg = Leg(page)
-    await leg.act("simulcast")
+    await leg.act("simulcast", "qhf")
+    bob, carol = track("bob", "video"), track("carol", "video")
     await leg.offers()
-    assert [each["layers"] for each in await leg.transceivers()] == [1]
+    assert await leg.layers() == ["q", "h", "f"]
+    await leg.is_offered(bob, carol)
+    assert await leg.layers() == ["q", "h", "f"]
+    await leg.offers(bob, carol)
+    assert await leg.layers() == ["q", "h", "f"]
+    # The browser chooses the offer of the focus, and then offers itself.
+    await leg.act("offered", leg.negotiation.create_offer([bob], leg.agreed))
+    await leg.act("back")
+    await leg.act("restart")
+    await leg.offers(bob)
+    assert await leg.layers() == ["q", "h", "f"]
+    await leg.act("pause", "f")
+    await leg.offers(bob)
+    assert await leg.layers() == ["q", "h", "f~"]
+    # Our offer cannot know which layers are paused, so it resumes them.
+    await leg.is_offered(bob, carol)
+    assert await leg.layers() == ["q", "h", "f"]
+
+
+@pytest.mark.parametrize("direction", ["recvonly", "sendonly", "inactive"])
+async def test_it_keeps_its_layers_during_a_hold(page: Page, direction: str) -> None:
+    leg = Leg(page)
+    await leg.act("simulcast", "qhf")
+    bob, carol = track("bob", "video"), track("carol", "video")
+    await leg.offers(bob)
+    await leg.act("direction", ["0", direction])
+    await leg.offers(bob)
+    assert await leg.layers() == ["q", "h", "f"]
+    await leg.is_offered(bob, carol)
+    assert await leg.layers() == ["q", "h", "f"]
+    await leg.act("direction", ["0", "sendrecv"])
+    await leg.offers(bob, carol)
+    assert leg.directions()[0] == "sendrecv"
+    assert await leg.layers() == ["q", "h", "f"]
+
+
+async def test_it_keeps_its_layers_with_another_codec(page: Page) -> None:
+    other = Leg(page)
+    await other.act("video")
+    await other.act("only", ["vp9", "h264"])
+    await other.offers()
+    leg = Leg(page)
+    await leg.act("simulcast", "qhf")
+    await leg.offers()
+    leg.agreed = leg.agreed.joined_by(other.agreed.codecs)
+    await leg.is_offered(track("bob", "video"))
+    assert leg.negotiation.sections[0].codecs[0].name != "VP8"
+    assert await leg.layers() == ["q", "h", "f"]
+
+
+async def test_it_drops_the_layers_above_three(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("simulcast", "abcd")
+    await leg.offers()
+    assert await leg.layers() == ["a", "b", "c"]
+    await leg.is_offered(track("bob", "video"))
+    assert await leg.layers() == ["a", "b", "c"]
+
+
+async def test_a_new_connection_is_asked_for_the_same_layers(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("simulcast", "qhf")
+    await leg.offers()
+    new, bob = Leg(page), track("bob", "video")
+    new.negotiation.adopt(await leg.act("offer"), new.agreed)
+    offer = new.negotiation.create_offer([bob], new.agreed)
+    await new.act("offered", offer)
+    await new.act("video")
+    new.negotiation.receive_answer(await new.act("answer"))
+    assert await new.layers() == ["q", "h", "f"]
+    await new.is_offered(bob, track("carol", "video"))
+    await new.offers(bob)
+    assert await new.layers() == ["q", "h", "f"]
 
 
 @pytest.mark.parametrize("direction", ["recvonly", "sendonly", "inactive"])

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from media.sdp import description
+from media.sdp.extensions import RID
 from media.sdp.negotiation import (
     Agreed,
     Credentials,
@@ -72,6 +73,7 @@ def test_a_broken_offer_is_answered_or_refused(text: str) -> None:
         assert not leg.sections
         return
     answer = description.parse(leg.create_answer(TRACKS))
+    assert all(_lists_its_layers(section) for section in leg.sections)
     offered = description.parse(text)
     assert [(media.mid, media.kind) for media in answer.media] == [(media.mid, media.kind) for media in offered.media]
     offer = leg.create_offer(TRACKS, agreed)
@@ -79,11 +81,13 @@ def test_a_broken_offer_is_answered_or_refused(text: str) -> None:
 
 
 @FUZZ
-@given(mutated(st.just("chromium-audio-video")), st.booleans())
-def test_a_broken_offer_or_answer_to_a_leg_changes_nothing_or_is_taken(text: str, as_answer: bool) -> None:
-    leg = negotiation()
-    agreed = Agreed().joined_by(read_capabilities(SAMPLES["chromium-audio-video"]))
-    leg.receive_offer(SAMPLES["chromium-audio-video"], agreed)
+@given(st.sampled_from(["chromium-audio-video", "chromium-simulcast"]), st.data(), st.booleans())
+def test_a_broken_offer_or_answer_to_a_leg_changes_nothing_or_is_taken(
+    name: str, data: st.DataObject, as_answer: bool
+) -> None:
+    leg, text = negotiation(), data.draw(mutated(st.just(name)))
+    agreed = Agreed().joined_by(read_capabilities(SAMPLES[name]))
+    leg.receive_offer(SAMPLES[name], agreed)
     leg.create_answer(TRACKS[:1])
     assert leg.create_offer(TRACKS[:2], agreed) is not None
     before = state(leg)
@@ -97,6 +101,7 @@ def test_a_broken_offer_or_answer_to_a_leg_changes_nothing_or_is_taken(text: str
             leg.create_answer(TRACKS)
         assert not leg.offering
         assert len(leg.sections) >= 2
+        assert all(_lists_its_layers(section) for section in leg.sections)
 
 
 def test_the_largest_description_costs_in_proportion() -> None:
@@ -140,6 +145,11 @@ def test_a_browsers_offer_is_answered_within_three_milliseconds() -> None:
     assert min(spent) < 0.003 * slowness()
 
 
+def sends_layers(section: dict[str, str]) -> bool:
+    """Tell whether a section of the model has simulcast: the participant's own video sections have it."""
+    return section["kind"] == "video" and section["mid"].isdigit()
+
+
 @dataclass
 class Participant:
     """A model of a browser. It remembers the settled sections and uses them in its offers and answers."""
@@ -180,10 +190,13 @@ class Participant:
         """Return a description of these sections, as Chromium writes it."""
         audio, video = re.split(r"(?=m=video)", SAMPLES["chromium-audio-video"].split("m=audio", 1)[1])
         templates = {"audio": f"m=audio{audio}", "video": video}
+        layers = re.search("(?s)a=rid:.*", SAMPLES["chromium-simulcast"])
+        assert layers is not None
         body = ""
         for section in sections:
             written = re.sub(r"a=ssrc.*\r\n", "", templates[section["kind"]])
             written = re.sub(r"a=mid:.*\r\n", f"a=mid:{section['mid']}\r\n", written)
+            written += layers[0] * sends_layers(section)
             rejected = section["direction"] == "rejected"
             written = written.replace("a=sendrecv", "a=inactive" if rejected else f"a={section['direction']}")
             written = written.replace("actpass", setup)
@@ -256,9 +269,15 @@ def test_sections_keep_their_order_their_mids_and_their_tracks(
         for settled in participant.settled:
             section = next(each for each in leg.sections if each.mid == settled["mid"])
             assert section.rejected == (settled["direction"] == "rejected")
+            assert section.rids == (("q", "h", "f") if sends_layers(settled) and not section.rejected else ())
         placed = [section.outgoing.track for section in leg.sections if section.outgoing]
         assert len(placed) == len(set(placed))
         assert set(placed) <= {track.track for track in outgoing}
+
+
+def _lists_its_layers(section: Section) -> bool:
+    """Tell whether the section has two or three layers and the extension that names them, or neither."""
+    return not section.rids or (len(section.rids) in {2, 3} and RID in section.extensions)
 
 
 def _without_mids(text: str | None) -> str:

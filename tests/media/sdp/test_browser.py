@@ -95,8 +95,8 @@ LENIENT = {
     r"a=fingerprint:": "fingerprints that it cannot use",
     # With ICE, no endpoint connects to the address in c=, and none has to understand each candidate.
     r"^\S*c=|connection data|a=candidate:": "addresses that it cannot use",
-    # The focus answers without simulcast. Chromium accepts simulcast only with the RID extension and exactly one
-    # `a=simulcast`.
+    # The focus answers such a section without simulcast. Chromium accepts simulcast only with the RID extension and
+    # exactly one `a=simulcast`.
     r"negotiates simulcast but does not negotiate the RID|Multiple Simulcast": "simulcast that it cannot take",
     r"Two different track IDs|a=msid:": "two tracks of one section",
     r"a=ssrc-group:": "groups of sources that it cannot read: they are passed over",

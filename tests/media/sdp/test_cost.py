@@ -59,6 +59,7 @@ class TestCost:
             "m=audio 9 UDP/TLS/RTP/SAVPF 1\r\n" + codecs + "a=rtcp-fb:* nack\r\n" * 240,
             "m=audio 9 UDP/TLS/RTP/SAVPF 1\r\n" + "".join(f"a=ssrc:{number} cname:x\r\n" for number in range(480)),
             "m=audio 9 A 1\r\n",
+            "m=video 9 UDP/TLS/RTP/SAVPF 1\r\n" + "".join(f"a=rid:{number} send pt=1\r\n" for number in range(480)),
         ]
         for section in sections:
             yield head + section * ((limit - len(head)) // len(section))

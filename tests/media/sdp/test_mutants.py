@@ -11,11 +11,16 @@ from media.sdp.description import parse as read
 from media.sdp.syntax import SdpError
 from tests.support.depth import examples
 from tests.support.descriptions import describe
+from tests.support.samples import SAMPLES
 from tests.support.yardstick import slowness
 
 pytestmark = pytest.mark.once
 
-VALID = describe(kinds=("audio", "video", "application"))
+VALID = [
+    describe(kinds=("audio", "video", "application")),
+    SAMPLES["chromium-simulcast"],
+    SAMPLES["firefox-simulcast"],
+]
 NASTY = [
     "\r",
     "\n",
@@ -42,7 +47,7 @@ PIECES = st.sampled_from(NASTY) | st.text(max_size=8)
 @st.composite
 def mutants(draw: st.DrawFn) -> str:
     """Draw a valid description with a few places cut, replaced, doubled or swapped."""
-    text = VALID
+    text = draw(st.sampled_from(VALID))
     for _ in range(draw(st.integers(1, 5))):
         start = draw(st.integers(0, len(text)))
         end = min(len(text), start + draw(st.integers(0, 40)))

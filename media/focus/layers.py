@@ -1,0 +1,196 @@
+"""Choose the layer of each video that each receiver gets, and probe for the bandwidth that the next layer needs."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from media.congestion.allocation import PAUSED, SPARE, Demand, allocate, most
+from media.congestion.estimator import Estimator
+from media.focus.leg import Leg
+from media.focus.routing import Routing
+from media.forward.ladder import Ladder
+from media.forward.tracks import Track
+
+# A layer that has sent nothing in this many measurements in a row is not in use.
+SILENT = 2
+# The share of a track's earlier rates in its smoothed rate. A key frame may take a quarter of a second's bits.
+KEPT = 0.6
+# The share of the estimate that is left for retransmissions.
+RESERVE = 0.05
+# A probe is sent at this multiple of the wanted rate, but at most at MOST_STEP times the estimate, for about
+# PROBE_SECONDS.
+BEYOND, MOST_STEP, PROBE_SECONDS = 1.1, 3.0, 0.025
+# A probe has at least this many bytes: five packets.
+LEAST_OCTETS = 1_650
+# The result of a probe is known after this many seconds. It is a success if the estimate is SHOWN times as high.
+RESULT_SECONDS, SHOWN = 0.3, 1.1
+# After a probe that has shown too little, the next one waits for this long at first, and twice as long each time.
+FIRST_WAIT, LONGEST_WAIT = 1.0, 4.0
+
+
+# A leg that was congested within this many seconds gets only what its estimate allows. Otherwise it keeps its layers:
+# an estimate is bounded by what is sent, so it says nothing against layers whose rates have grown.
+CONGESTED_SECONDS = 1.0
+# Each video rises by one layer at a time, and the effect is awaited for this long.
+RAISE_SECONDS = 1.0
+# After a leg has got smaller layers, it gets no larger ones for this long, and twice as long each time that a larger
+# layer has lasted for less than LASTING_SECONDS.
+FIRST_HOLD, LONGEST_HOLD, LASTING_SECONDS = 2.0, 30.0, 10.0
+
+
+@dataclass
+class _State:
+    """What is known about one leg."""
+
+    # When the leg may be probed next, and the wait after the next probe that fails.
+    probe_at: float = 0.0
+    wait: float = FIRST_WAIT
+    probes: int = 0
+    # When the leg may get larger layers next, the hold after the next time that it gets smaller ones, and when it last
+    # got larger ones.
+    raise_at: float = 0.0
+    hold: float = FIRST_HOLD
+    raised_at: float = float("-inf")
+
+    def changed(self, *, is_raised: bool, now: float) -> None:
+        """Record that the leg has got larger or smaller layers."""
+        if is_raised:
+            self.raised_at, self.raise_at = now, now + RAISE_SECONDS
+            return
+        self.hold = min(LONGEST_HOLD, 2 * self.hold) if now - self.raised_at < LASTING_SECONDS else FIRST_HOLD
+        self.raise_at = now + self.hold
+
+
+@dataclass
+class _Video:
+    """A video that a leg gets in layers."""
+
+    ladder: Ladder
+    # The layer that the leg gets or awaits; None while the video is paused.
+    layer: Track | None
+    # The layers that are being sent, with their rates in bits per second, the smallest first.
+    layers: list[tuple[float, Track]]
+
+    @property
+    def face(self) -> Track:
+        """The track that stands for all layers."""
+        return self.ladder.layers[0]
+
+    def demand(self) -> Demand[Track]:
+        """Return what the video asks of the leg's bandwidth. A screen comes before a camera."""
+        present = next((place for place, (_, layer) in enumerate(self.layers) if layer is self.layer), 0)
+        if self.layer is None:
+            present = PAUSED
+        rates = tuple(rate for rate, _ in self.layers)
+        return Demand(self.face, int(self.face.label == "video"), rates, present)
+
+
+class LayerChoice:
+    """Chooses the layers of one conference. `spawn` runs a coroutine in the background."""
+
+    def __init__(
+        self, routing: Routing, spawn: Callable[[Coroutine[Any, Any, None]], None], now: Callable[[], float]
+    ) -> None:
+        self._routing = routing
+        self._spawn = spawn
+        self._now = now
+        # The bits per second of each track.
+        self._rates: dict[Track, float] = {}
+        # In how many measurements in a row each silent track has sent nothing.
+        self._silent: dict[Track, int] = {}
+        self._states: dict[str, _State] = {}
+
+    def measured(self, rates: Mapping[Track, float]) -> None:
+        """Take the present rate of every track into account."""
+        before = self._rates
+        self._silent = {track: self._silent.get(track, 0) + 1 for track, rate in rates.items() if not rate}
+        self._rates = {
+            track: rate + KEPT * (before.get(track, rate) - rate)
+            for track, rate in rates.items()
+            if self._silent.get(track, 0) < SILENT
+        }
+
+    def choose(self, legs: Iterable[Leg], now: float) -> None:
+        """Choose the layers of every leg anew."""
+        legs = list(legs)
+        for leg in legs if self._routing.ladders else ():
+            self._choose(leg, now)
+        for id_ in self._states.keys() - {leg.id for leg in legs}:
+            del self._states[id_]
+
+    def _choose(self, leg: Leg, now: float) -> None:
+        videos = {video.face: video for video in self._videos(leg)}
+        for video in videos.values():
+            self._routing.renew_wait(leg, video.ladder)
+        demands = [video.demand() for video in videos.values() if video.layers]
+        if not demands:
+            return
+        state, budget = self._states.setdefault(leg.id, _State()), self._budget(leg)
+        if now - leg.downlink.congested_at >= CONGESTED_SECONDS:
+            budget = max(budget, sum(each.rate(each.present) for each in demands))
+            if now >= state.raise_at and all(each.present == PAUSED for each in demands):
+                # Without a video, no probe can be sent, and the estimate does not grow. So try one.
+                budget = max(budget, min((1 + SPARE) * each.rates[0] for each in demands))
+        chosen = allocate(budget, [each.within(int(now >= state.raise_at)) for each in demands])
+        for demand in demands:
+            video, place = videos[demand.video], chosen[demand.video]
+            if video.layer is not (video.layers[place][1] if place != PAUSED else None):
+                self._give(leg, video, place)
+                if place != demand.present:
+                    state.changed(is_raised=place > demand.present, now=now)
+        wanted = most(demands)
+        if wanted > budget and now - leg.downlink.congested_at >= CONGESTED_SECONDS:
+            self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
+
+    def _give(self, leg: Leg, video: _Video, place: int) -> None:
+        """Give a leg another layer of a video, or pause the video."""
+        paused = leg.downlink.paused
+        if place == PAUSED:
+            paused.add(video.face)
+        else:
+            paused.discard(video.face)
+        self._routing.connect(leg, video.face, None if place == PAUSED else video.layers[place][1])
+
+    def _videos(self, leg: Leg) -> Iterator[_Video]:
+        """Yield the videos in layers that a leg gets, awaits, or would get if they were not paused."""
+        for ladder in self._routing.ladders.values():
+            sink, is_paused = ladder.wanted(leg.id), ladder.layers[0] in leg.downlink.paused
+            if sink is not None or is_paused:
+                active = [(self._rates[layer], layer) for layer in ladder.layers if self._rates.get(layer)]
+                active.sort(key=lambda each: each[0])
+                yield _Video(ladder, sink.track if sink is not None else None, active)
+
+    def _budget(self, leg: Leg) -> float:
+        """Return the bits per second for the videos with layers."""
+        downlink = leg.downlink
+        if not downlink.estimate or (downlink.estimator is None and not downlink.is_congested):
+            return inf
+        others = sum(self._rates.get(sink.track, 0.0) for sink in leg.sinks.values() if not sink.track.is_layer)
+        return max(0.0, (1 - RESERVE) * downlink.estimate - others)
+
+    # --- Probes -----------------------------------------------------------------------------------------------
+
+    def _probe(self, leg: Leg, state: _State, rate: float, now: float) -> None:
+        """Send a probe, if the leg's path has room and the last probe that failed was long enough ago."""
+        estimator = leg.downlink.estimator
+        if estimator is None or estimator.is_congested or now < state.probe_at:
+            return
+        state.probe_at, state.wait = now + state.wait, min(LONGEST_WAIT, 2 * state.wait)
+        state.probes += 1
+        self._spawn(self._send_probe(leg, estimator, min(BEYOND * rate, MOST_STEP * estimator.rate), state))
+
+    async def _send_probe(self, leg: Leg, estimator: Estimator, rate: float, state: _State) -> None:
+        """Send padding at this rate for a moment. If the estimate rises, the next probe may follow at once."""
+        octets, sent, begun_at, before = max(LEAST_OCTETS, PROBE_SECONDS * rate / 8), 0, self._now(), estimator.rate
+        estimator.probe(state.probes, int(octets))
+        while sent < octets:
+            size = leg.pad(state.probes, self._now())
+            if not size:
+                return
+            sent += size
+            await asyncio.sleep(max(0.0, begun_at + 8 * sent / rate - self._now()))
+        await asyncio.sleep(RESULT_SECONDS)
+        if estimator.rate > SHOWN * before:
+            state.probe_at, state.wait = 0.0, FIRST_WAIT
