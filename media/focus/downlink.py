@@ -30,7 +30,7 @@ class Downlink:
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
         self.estimate = 0
         self.is_congested = False
-        # When the node's own estimator has last seen congestion.
+        # When congestion was last seen.
         self.congested_at = float("-inf")
         self.withheld: dict[Track, float] = {}
         # The videos with layers that do not fit now, not even with their smallest layer.
@@ -45,7 +45,8 @@ class Downlink:
     def take_estimate(self, estimate: int | None, now: float) -> None:
         """Record the participant's estimate of the bandwidth (REMB) in bits per second; None if it has stated none."""
         if estimate and self.estimator is None:
-            self.is_congested = self.is_congested or estimate < self.estimate
+            if estimate < self.estimate:
+                self.is_congested, self.congested_at = True, now
             self.estimate, self._estimated_at = estimate, now
 
     def take_feedback(self, acknowledged: Sequence[Acknowledgement], now: float) -> None:

@@ -28,8 +28,6 @@ LEAST_OCTETS = 1_650
 RESULT_SECONDS, SHOWN = 0.3, 1.1
 # After a probe that has shown too little, the next one waits for this long at first, and twice as long each time.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 4.0
-
-
 # A leg that was congested within this many seconds gets only what its estimate allows. Otherwise it keeps its layers:
 # an estimate is bounded by what is sent, so it says nothing against layers whose rates have grown.
 CONGESTED_SECONDS = 1.0
@@ -38,6 +36,8 @@ RAISE_SECONDS = 1.0
 # After a leg has got smaller layers, it gets no larger ones for this long, and twice as long each time that a larger
 # layer has lasted for less than LASTING_SECONDS.
 FIRST_HOLD, LONGEST_HOLD, LASTING_SECONDS = 2.0, 30.0, 10.0
+# A video is paused only if it has not fitted for this long.
+PAUSE_SECONDS = 3.0
 
 
 @dataclass
@@ -52,7 +52,14 @@ class _State:
     # got larger ones.
     raise_at: float = 0.0
     hold: float = FIRST_HOLD
-    raised_at: float = float("-inf")
+    raised_at: float = -inf
+    # Since when some video must be paused; infinite while all fit.
+    squeezed_at: float = inf
+
+    def may_pause(self, *, is_needed: bool, now: float) -> bool:
+        """Tell whether a video may be paused. Until the queue of a suddenly narrow path is empty, estimates are low."""
+        self.squeezed_at = min(self.squeezed_at, now) if is_needed else inf
+        return now - self.squeezed_at >= PAUSE_SECONDS
 
     def changed(self, *, is_raised: bool, now: float) -> None:
         """Record that the leg has got larger or smaller layers."""
@@ -134,6 +141,9 @@ class LayerChoice:
                 # Without a video, no probe can be sent, and the estimate does not grow. So try one.
                 budget = max(budget, min((1 + SPARE) * each.rates[0] for each in demands))
         chosen = allocate(budget, [each.within(int(now >= state.raise_at)) for each in demands])
+        pauses = [each.video for each in demands if chosen[each.video] == PAUSED != each.present]
+        if not state.may_pause(is_needed=bool(pauses), now=now):
+            chosen |= dict.fromkeys(pauses, 0)
         for demand in demands:
             video, place = videos[demand.video], chosen[demand.video]
             if video.layer is not (video.layers[place][1] if place != PAUSED else None):

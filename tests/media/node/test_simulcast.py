@@ -138,6 +138,36 @@ async def test_a_receiver_that_returns_begins_with_a_key_frame_and_continues(wor
     assert after[2] - before[-1][2] & 0x7FFF == 1
 
 
+async def test_a_video_that_does_not_fit_for_long_is_paused_and_comes_back(world: World) -> None:
+    alice, low, high, (bob,) = await _meet(world, "bob")
+    alice.send([*low.frame(key=True), *high.frame(key=True)])
+    await _got(bob, 1)
+    track, downlink = world.track("alice", "video"), world.leg("bob").downlink
+    world.stop_ticking()
+
+    async def go_on(seconds: int, bits: int) -> list[bool]:
+        """Send both layers, and report this bandwidth. Return whether the video was paused after each half second."""
+        paused = []
+        for step in range(2 * seconds):
+            alice.send([packet for layer in (low, high) for packet in layer.frame(key=True, packets=4)])
+            # Only an estimate that falls counts as congestion.
+            estimate = bits - step * bits // 40
+            bob.send_rtcp(rtcp.bandwidth(bob.video.ssrc, estimate, [track.ssrc]))
+            await true(lambda wanted=estimate: abs(downlink.estimate - wanted) < bits / 100)
+            await world.pass_time(0.5, alice, bob)
+            paused.append(track in downlink.paused)
+        return paused
+
+    assert True not in await go_on(3, 1_000_000)
+    squeezed = await go_on(8, 2_000)
+    assert squeezed[:5] == [False] * 5
+    assert squeezed[-1]
+    assert not (await go_on(8, 5_000_000))[-1]
+    bob.packets = []
+    alice.send(low.frame(key=True))
+    await _got(bob, 1)
+
+
 async def test_layers_are_known_after_a_hold_though_the_sender_does_not_state_them_again(world: World) -> None:
     alice, low, high, (bob,) = await _meet(world, "bob")
     alice.send([*low.frame(key=True), *high.frame(key=True)])
