@@ -77,13 +77,15 @@ class Estimator:
         lost = len(packets) - len(arrived)
         for packet in sorted(arrived, key=lambda each: each.arrived_at or 0.0):
             self._throughput.take(packet)
-        self._loss.update(lost, len(packets), self.throughput, now, has_queue=self._queue.is_long)
+        has_queue = self._queue.is_long
+        is_lowered = self._loss.update(lost, len(packets), self.throughput, now, has_queue=has_queue)
         self._queue.lose(lost / max(1, len(packets)))
         usage = self._judge(arrived)
         shown = max((self._probes[each.probe].take(each) for each in arrived if each.probe in self._probes), default=0)
         if shown > self._delay.rate and usage is not Usage.OVER:
             self._delay.set(shown, now)
         self._adapt(usage, now, round_trip)
+        self._is_congested = usage is Usage.OVER or self._queue.is_long or is_lowered
 
     def _adapt(self, usage: Usage, now: float, round_trip: float) -> None:
         """Adapt the rate to how the path is used."""
@@ -93,7 +95,6 @@ class Estimator:
             self._delay.drain(recent, self.queue, now, round_trip)
         else:
             self._delay.update(usage, recent if usage is Usage.OVER else self.throughput, now, round_trip)
-        self._is_congested = usage is Usage.OVER or self._queue.is_long or self._loss.rate < self._delay.rate
 
     def _judge(self, arrived: Sequence[Acknowledgement]) -> Usage:
         """Return how the path was used while these packets were sent."""

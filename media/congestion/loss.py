@@ -39,8 +39,10 @@ class LossControl:
         self._first, self._tries = 0.0, 0
         self._harmless = 0.0
 
-    def update(self, lost: int, reported: int, throughput: float, now: float, *, has_queue: bool) -> None:
+    def update(self, lost: int, reported: int, throughput: float, now: float, *, has_queue: bool) -> bool:
         """Adapt the rate to a feedback: how many packets were lost, of how many that it reports.
+
+        Return whether the losses have lowered the rate.
 
         :param has_queue: whether packets wait on the path, so that it may be full.
         """
@@ -50,13 +52,15 @@ class LossControl:
         shares = [(self._share(window, now), window.share) for window in WINDOWS]
         known = [(share, least) for share, least in shares if share is not None]
         worst = max((share for share, least in known if share >= least), default=0.0)
-        if worst and throughput and (has_queue or worst > WORSE * self._harmless):
+        is_lowered = bool(worst and throughput and (has_queue or worst > WORSE * self._harmless))
+        if is_lowered:
             self._decrease(worst, throughput, has_queue=has_queue)
         else:
             self._grow(throughput, min(1.0, now - self._updated_at))
             if known and not worst:
                 self._tries = 0
         self._updated_at = now
+        return is_lowered
 
     def _share(self, window: Window, now: float) -> float | None:
         """Return the share of lost packets in a window; None if it has too few packets."""
