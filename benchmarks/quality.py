@@ -18,21 +18,19 @@ how many seconds both videos of Carol had their full width again.
 
 import argparse
 import asyncio
-import contextlib
 import json
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
-from benchmarks.joining import ARGUMENTS, CHROMIUM, PATIENCE_MS
+from benchmarks.browsing import server_and_browser
+from benchmarks.joining import PATIENCE_MS
 from tests.support.journeys.pages import begin_afresh
-from tests.support.services import Backends, Server
+from tests.support.services import Server
 
-_MEDIA_PORT = 45000
 _QUEUE_MS = 300
 _FULL_WIDTH = 1280
 _REACTION_SECONDS = 2
@@ -163,15 +161,7 @@ async def main() -> None:
     parser.add_argument("--seconds", type=int, default=15, help="length of each phase")
     parser.add_argument("--out", type=Path, help="write the figures to this file, as JSON")
     arguments = parser.parse_args()
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    variables = {"SBE_LOG_LEVEL": "WARNING", "MEDIA_PORT": str(_MEDIA_PORT)}
-    async with contextlib.AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        backends = stack.enter_context(contextlib.closing(Backends(directory)))
-        server = stack.enter_context(Server(backends.sqlite(), directory / "server", variables, anew=True))
-        driver = await stack.enter_async_context(async_playwright())
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        stack.push_async_callback(browser.close)
+    async with server_and_browser() as (server, browser):
         alice, bob, carol = [await _open(browser, server, user) for user in ("alice", "bob", "carol")]
         await _meet(alice, bob, carol)
         figures = await measure((bob, carol), arguments.kbit, arguments.seconds)

@@ -17,20 +17,17 @@ The benchmark also prints how much the node sent into the pipe, including the pa
 
 import argparse
 import asyncio
-import contextlib
 import json
 import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
-from benchmarks.joining import ARGUMENTS, CHROMIUM, PATIENCE_MS
-from tests.support.services import Backends, Server
+from benchmarks.browsing import MEDIA_PORT, server_and_browser
+from benchmarks.joining import PATIENCE_MS
+from tests.support.services import Server
 
-_MEDIA_PORT = 45000
 _STEP_SECONDS = 10
 _PACKETS_QUEUED = 40
 _PIPE = """
@@ -69,7 +66,7 @@ async def _meet(alice: Page, bob: Page) -> None:
 
 def _narrow(kbit: int) -> None:
     """Send all packets of the node through a pipe of this rate."""
-    for line in _PIPE.format(kbit=kbit, queued=_PACKETS_QUEUED, port=_MEDIA_PORT).strip().splitlines():
+    for line in _PIPE.format(kbit=kbit, queued=_PACKETS_QUEUED, port=MEDIA_PORT).strip().splitlines():
         subprocess.run(line.split(), check=True)
 
 
@@ -115,15 +112,7 @@ async def main() -> None:
     parser.add_argument("--kbit", type=int, default=700, help="rate of the pipe, in kbit/s")
     parser.add_argument("--seconds", type=int, default=60, help="how long it measures")
     arguments = parser.parse_args()
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    variables = {"SBE_LOG_LEVEL": "WARNING", "MEDIA_PORT": str(_MEDIA_PORT)}
-    async with contextlib.AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        backends = stack.enter_context(contextlib.closing(Backends(directory)))
-        server = stack.enter_context(Server(backends.sqlite(), directory / "server", variables, anew=True))
-        driver = await stack.enter_async_context(async_playwright())
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        stack.push_async_callback(browser.close)
+    async with server_and_browser() as (server, browser):
         alice, bob = await _open(browser, server, "alice"), await _open(browser, server, "bob")
         await _meet(alice, bob)
         await measure(alice, bob, arguments.kbit, arguments.seconds)

@@ -40,6 +40,10 @@ FIRST_HOLD, LONGEST_HOLD, LASTING_SECONDS = 2.0, 30.0, 10.0
 PAUSE_SECONDS = 3.0
 
 
+# The layers of a video that are being sent, with their rates in bits per second, the smallest first.
+Active = list[tuple[float, Track]]
+
+
 @dataclass
 class _State:
     """What is known about one leg."""
@@ -77,8 +81,7 @@ class _Video:
     ladder: Ladder
     # The layer that the leg gets or awaits; None while the video is paused.
     layer: Track | None
-    # The layers that are being sent, with their rates in bits per second, the smallest first.
-    layers: list[tuple[float, Track]]
+    layers: Active
 
     @property
     def face(self) -> Track:
@@ -121,14 +124,19 @@ class LayerChoice:
 
     def choose(self, legs: Iterable[Leg], now: float) -> None:
         """Choose the layers of every leg anew."""
-        legs = list(legs)
-        for leg in legs if self._routing.ladders else ():
-            self._choose(leg, now)
+        legs, ladders = list(legs), [(each, self._active(each)) for each in self._routing.ladders.values()]
+        for leg in legs if ladders else ():
+            self._choose(leg, ladders, now)
         for id_ in self._states.keys() - {leg.id for leg in legs}:
             del self._states[id_]
 
-    def _choose(self, leg: Leg, now: float) -> None:
-        videos = {video.face: video for video in self._videos(leg)}
+    def _active(self, ladder: Ladder) -> Active:
+        """Return the layers that are being sent, with their rates, the smallest first."""
+        active = [(self._rates[layer], layer) for layer in ladder.layers if self._rates.get(layer)]
+        return sorted(active, key=lambda each: each[0])
+
+    def _choose(self, leg: Leg, ladders: Iterable[tuple[Ladder, Active]], now: float) -> None:
+        videos = {video.face: video for video in _videos(leg, ladders)}
         for video in videos.values():
             self._routing.renew_wait(leg, video.ladder)
         demands = [video.demand() for video in videos.values() if video.layers]
@@ -163,15 +171,6 @@ class LayerChoice:
             paused.discard(video.face)
         self._routing.connect(leg, video.face, None if place == PAUSED else video.layers[place][1])
 
-    def _videos(self, leg: Leg) -> Iterator[_Video]:
-        """Yield the videos in layers that a leg gets, awaits, or would get if they were not paused."""
-        for ladder in self._routing.ladders.values():
-            sink, is_paused = ladder.wanted(leg.id), ladder.layers[0] in leg.downlink.paused
-            if sink is not None or is_paused:
-                active = [(self._rates[layer], layer) for layer in ladder.layers if self._rates.get(layer)]
-                active.sort(key=lambda each: each[0])
-                yield _Video(ladder, sink.track if sink is not None else None, active)
-
     def _budget(self, leg: Leg) -> float:
         """Return the bits per second for the videos with layers."""
         downlink = leg.downlink
@@ -204,3 +203,11 @@ class LayerChoice:
         await asyncio.sleep(RESULT_SECONDS)
         if estimator.rate > SHOWN * before:
             state.probe_at, state.wait = 0.0, FIRST_WAIT
+
+
+def _videos(leg: Leg, ladders: Iterable[tuple[Ladder, Active]]) -> Iterator[_Video]:
+    """Yield the videos in layers that a leg gets, awaits, or would get if they were not paused."""
+    for ladder, active in ladders:
+        sink = ladder.wanted(leg.id)
+        if sink is not None or ladder.layers[0] in leg.downlink.paused:
+            yield _Video(ladder, sink.track if sink is not None else None, active)

@@ -6,6 +6,7 @@ from it.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 from media.sdp.extensions import TRANSPORT_CC
@@ -25,7 +26,7 @@ class Layout:
     # The sections that the focus sends on, by the track's participant and label.
     carried: Mapping[tuple[str, str], Section] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def number_id(self) -> int:
         """The ID of the header extension with transport-wide numbers, in packets of the participant; 0 without it."""
         ids = (section.extensions.get(TRANSPORT_CC, 0) for section in self.sections if section.receiving)

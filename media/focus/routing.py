@@ -40,8 +40,8 @@ class Routing:
 
     def every_track(self) -> Iterator[Track]:
         """Yield all tracks, also every layer of those with layers."""
-        for key, track in self.tracks.items():
-            yield from self.ladders[key].layers if key in self.ladders else (track,)
+        for track in self.tracks.values():
+            yield from self._layers(track)
 
     def publish(self, id_: str, sections: Iterable[Section]) -> None:
         """Ensure that there is a track for each audio or video section that a participant sends on.
@@ -61,19 +61,23 @@ class Routing:
 
     def _extend(self, track: Track, section: Section) -> None:
         """Ensure that a track has enough layers for a section with simulcast."""
-        key = track.participant, track.label
-        if key not in self.ladders or self.ladders[key].layers[0] is not track:
-            self.ladders[key] = Ladder(track, self._began)
-        ladder = self.ladders[key]
+        ladder = self._ladder(track)
+        if ladder is None:
+            ladder = self.ladders[track.participant, track.label] = Ladder(track, self._began)
         while len(ladder.layers) < len(section.rids):
             layer = self._new_track(track.participant, section, track)
             layer.is_open = track.is_open
             ladder.add(layer)
 
+    def _ladder(self, track: Track) -> Ladder | None:
+        """Return the layers of a track, if it has any. A removed track may have left layers under the same label."""
+        ladder = self.ladders.get((track.participant, track.label))
+        return ladder if ladder is not None and ladder.layers[0] is track else None
+
     def _layers(self, track: Track) -> list[Track]:
         """Return the layers of a track; the track itself if it has none."""
-        ladder = self.ladders.get((track.participant, track.label))
-        return ladder.layers if ladder is not None and ladder.layers[0] is track else [track]
+        ladder = self._ladder(track)
+        return ladder.layers if ladder is not None else [track]
 
     def layer(self, id_: str, section: Section, rid: str) -> Track | None:
         """Return the track that a participant publishes with a section, or with one layer of the section."""
@@ -102,7 +106,7 @@ class Routing:
             if is_open != track.is_open:
                 track.open() if is_open else track.close()
                 if is_open:
-                    track.key_frame_wanted = track.kind == "video" and bool(track.sinks or not track.begins_layer)
+                    track.key_frame_wanted = track.kind == "video" and bool(track.sinks or not track.is_layer)
 
     def interrupt(self, leg: Leg) -> None:
         """Mark the tracks that a leg's participant no longer sends. If sent again, they continue as after a pause."""
@@ -124,8 +128,8 @@ class Routing:
         for participant in self._participants.values():
             for layer in self._layers(track):
                 participant.key_frames.pop(layer, None)
-        ladder = self.ladders.get((track.participant, track.label))
-        if ladder is not None and ladder.layers[0] is track:
+        ladder = self._ladder(track)
+        if ladder is not None:
             del self.ladders[track.participant, track.label]
             ladder.end()
         track.end()
@@ -163,7 +167,7 @@ class Routing:
         :param layer: the layer of the track that the leg shall get; None for the one that it gets or awaits already.
         """
         participant = self._participants.get(leg.participant)
-        ladder = self.ladders.get((track.participant, track.label))
+        ladder = self._ladder(track)
         # A handshake may succeed just after its leg was dropped.
         is_served = leg.is_connected and participant is not None and participant.leg is leg
         layout = self._layout(track)

@@ -561,7 +561,7 @@ class Track:
     def _pause(self, sink: Sink) -> Pause:
         """Return how much of the track a receiver has got."""
         last = self.history.get(self.last_sequence) if self.history is not None else None
-        found = counters(last.packet) if last is not None and self.begins_layer is not None else Counters()
+        found = counters(last.packet) if last is not None and self.is_layer else Counters()
         clock = self.sender_clock()
         return Pause(
             self.last_sequence + sink.distance,

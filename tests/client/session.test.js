@@ -122,6 +122,25 @@ function next(from, type, wanted) {
   });
 }
 
+/**
+ * Return a client that learns only from its requests that its session has ended, and the sessions with which the
+ * application has renewed it.
+ *
+ * @param {TestContext} t
+ */
+async function deaf(t) {
+  const world = await new World().start(t);
+  world.isDeaf = true;
+  /** @type {Session[]} */
+  const renewals = [];
+  const onTokenNeeded = () => {
+    const session = world.session();
+    renewals.push(session);
+    return session;
+  };
+  return { world, renewals, alice: world.client({ onTokenNeeded }) };
+}
+
 describe("A client", { concurrency: true }, () => {
   test("gets its session from the application's function", async (t) => {
     const world = await new World().start(t);
@@ -236,18 +255,11 @@ describe("A client", { concurrency: true }, () => {
   });
 
   test("places a call with a new session if its own has ended unnoticed", async (t) => {
-    const world = await new World().start(t);
-    world.isDeaf = true;
-    let asked = 0;
-    const onTokenNeeded = () => {
-      asked += 1;
-      return world.session();
-    };
-    const alice = world.client({ onTokenNeeded });
+    const { world, alice, renewals } = await deaf(t);
     await alice.use(world.session());
     world.valid.delete("Bearer token-s1");
     await Promise.all([alice.call("bob"), alice.missedCalls()]);
-    assert.equal(asked, 1);
+    assert.equal(renewals.length, 1);
     assert.equal(alice.session?.id, "s2");
     const tokens = world.asked("/base/mediaConferences", "POST").map(({ headers }) => headers.authorization);
     assert.deepEqual(tokens, ["Bearer token-s1", "Bearer token-s2"]);
@@ -321,18 +333,11 @@ describe("A client", { concurrency: true }, () => {
   }
 
   test("does not renew a session in order to end it", async (t) => {
-    const world = await new World().start(t);
-    world.isDeaf = true;
-    let asked = 0;
-    const onTokenNeeded = () => {
-      asked += 1;
-      return world.session();
-    };
-    const alice = world.client({ onTokenNeeded });
+    const { world, alice, renewals } = await deaf(t);
     await alice.use(world.session({ isValid: false }));
     await assert.rejects(alice.unregister(), { status: 401 });
     await settle();
-    assert.equal(asked, 0);
+    assert.equal(renewals.length, 0);
     assert.equal(alice.session, null);
   });
 

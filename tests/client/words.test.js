@@ -14,7 +14,7 @@ for (const [retryAfterMs, wait] of /** @type {[number | undefined, string][]} */
   [30_720_000, "in 9 hours"],
   [undefined, "later"],
 ])) {
-  test(`a person whom the host has denied may ask again ${wait}`, () => {
+  test(`after a denial, a guest may ask again ${wait}`, () => {
     const words = errorWords(refusal({ reason: "denied", retryAfterMs }));
     assert.equal(words, `The host did not let you in. You can ask again ${wait}.`);
   });

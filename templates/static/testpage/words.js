@@ -118,7 +118,7 @@ export function knockWords(state) {
   return state === "expired" ? "The host did not answer. You can ask again." : undefined;
 }
 
-/** Say when a person whom the host has denied may ask again. @param {Refusal} refusal */
+/** Say that the host has denied a guest, and when the guest may ask again. @param {Refusal} refusal */
 function deniedKnockWords({ fields }) {
   const wait = Number(fields.retryAfterMs);
   return `The host did not let you in. You can ask again ${wait > 0 ? `in ${waitWords(wait / 1000)}` : "later"}.`;
