@@ -36,8 +36,9 @@ RAISE_SECONDS = 1.0
 # After a leg has got smaller layers, it gets no larger ones for this long, and twice as long each time that a larger
 # layer has lasted for less than LASTING_SECONDS.
 FIRST_HOLD, LONGEST_HOLD, LASTING_SECONDS = 2.0, 30.0, 10.0
-# A video is paused only if it has not fitted for this long.
-PAUSE_SECONDS = 3.0
+# A video is paused only if less than this share of the smallest layers has fitted for this long. An estimate is low for
+# a while also if another receiver behind the same connection fills its queue.
+LEAST_SHARE, PAUSE_SECONDS = 0.5, 3.0
 
 
 # The layers of a video that are being sent, with their rates in bits per second, the smallest first.
@@ -57,7 +58,7 @@ class _State:
     raise_at: float = 0.0
     hold: float = FIRST_HOLD
     raised_at: float = -inf
-    # Since when some video must be paused; infinite while all fit.
+    # Since when some video must be paused; infinite while none must.
     squeezed_at: float = inf
 
     def may_pause(self, *, is_needed: bool, now: float) -> bool:
@@ -150,7 +151,8 @@ class LayerChoice:
                 budget = max(budget, min((1 + SPARE) * each.rates[0] for each in demands))
         chosen = allocate(budget, [each.within(int(now >= state.raise_at)) for each in demands])
         pauses = [each.video for each in demands if chosen[each.video] == PAUSED != each.present]
-        if not state.may_pause(is_needed=bool(pauses), now=now):
+        is_far_off = budget < LEAST_SHARE * sum(each.rates[0] for each in demands)
+        if not state.may_pause(is_needed=bool(pauses) and is_far_off, now=now):
             chosen |= dict.fromkeys(pauses, 0)
         for demand in demands:
             video, place = videos[demand.video], chosen[demand.video]
