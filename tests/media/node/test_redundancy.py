@@ -20,8 +20,9 @@ def _speak(peer: Listener) -> None:
     peer.send([packet[:end] + _PAYLOAD])
 
 
-def _payload(packet: bytes) -> bytes:
-    return packet[rtp.extension_bounds(packet)[1] :]
+async def _hears(peer: Listener, kind: int, payloads: list[bytes]) -> None:
+    """Wait until a peer has got these payloads in packets of a payload type."""
+    await peer.until(lambda: [packet[rtp.extension_bounds(packet)[1] :] for packet in peer.of(kind)] == payloads)
 
 
 def _report(peer: Listener, ssrc: int, lost: int) -> None:
@@ -36,14 +37,14 @@ async def test_only_who_loses_packets_gets_the_redundancy(world: World) -> None:
     track = world.track("alice", "audio")
     _speak(alice)
     for peer in (bob, carol, dave):
-        await peer.until(lambda peer=peer: [_payload(each) for each in peer.of(AUDIO)] == [_PRIMARY])
+        await _hears(peer, AUDIO, [_PRIMARY])
     for peer in (bob, dave):
         _report(peer, track.ssrc, 20)
     await true(lambda: all(track in world.leg(peer.id).downlink.redundant for peer in (bob, dave)))
     _speak(alice)
-    await bob.until(lambda: [_payload(each) for each in bob.of(RED)] == [_PAYLOAD])
+    await _hears(bob, RED, [_PAYLOAD])
     for peer in (carol, dave):
-        await peer.until(lambda peer=peer: [_payload(each) for each in peer.of(AUDIO)] == [_PRIMARY] * 2)
+        await _hears(peer, AUDIO, [_PRIMARY] * 2)
     numbers = [rtp.HEADER.unpack_from(each)[2] for each in bob.packets]
     assert numbers[1] - numbers[0] & 0xFFFF == 1
 
