@@ -8,6 +8,7 @@
 - `feedback`: the RTCP to the participant about its own streams.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ from media.focus.downlink import Downlink
 from media.focus.feedback import Feedback
 from media.focus.layout import Layout
 from media.focus.quota import TICK_SECONDS, Quota
-from media.focus.retransmission import Retransmitter, padding
+from media.focus.retransmission import AGAIN_SECONDS, Retransmitter, padding
 from media.focus.sources import Source, Sources
 from media.forward import rtcp
 from media.forward.arrivals import Arrivals
@@ -289,8 +290,17 @@ class Leg:
         if sink is not None:
             for packet in self.retransmitter.answer(sink, nack.lost, now, self.downlink.queue):
                 self._port.send_rtp(self, packet)
+            if again := self.retransmitter.again:
+                self.retransmitter.again = []
+                asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._repeat, sink, again, now + AGAIN_SECONDS)
         while self.retransmitter.unrepaired:
             self._observer.key_frame_wanted(self, self.retransmitter.unrepaired.pop())
+
+    def _repeat(self, sink: Sink, sequences: list[int], now: float) -> None:
+        """Send packets once more that were sent again shortly before."""
+        if self.is_connected and self.sinks.get(sink.track.ssrc) is sink:
+            for packet in self.retransmitter.repeat(sink, sequences, now):
+                self._port.send_rtp(self, packet)
 
     def pad(self, probe: int, now: float) -> int:
         """Send a packet of padding as part of a probe. Return its bytes with all headers; 0 if none was sent."""
