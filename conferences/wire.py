@@ -117,7 +117,7 @@ def quality(row: QualitySample) -> QualityShape:
         "at": instant(row.at),
         "source": Source(row.source),
         "direction": Direction(row.direction),
-        "score": row.score / 10,
+        "score": row.score,
         "bitrate": row.bitrate,
     }
     return cast("QualityShape", {**sample, **known})

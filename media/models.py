@@ -78,7 +78,7 @@ class QualitySample(models.Model):
     at = models.DateTimeField()
     source = models.CharField("measured by", max_length=6, help_text="The focus, or the client itself.")
     direction = models.CharField(max_length=4, help_text="As the participant sees it.")
-    score = models.PositiveSmallIntegerField(help_text="From 10 (bad) to 50 (excellent).")
+    score = models.FloatField(help_text="From 1 (bad) to 5 (excellent), with one digit after the point.")
     bitrate = models.PositiveIntegerField("bit/s")
     loss = models.PositiveSmallIntegerField("loss ‰", null=True, help_text="In thousandths of the packets.")
     jitter_ms = models.PositiveSmallIntegerField(null=True)
@@ -108,7 +108,7 @@ class QualitySample(models.Model):
             models.CheckConstraint(
                 condition=Q(device="") | _one_of("device", DeviceKind), name="quality_device_is_known"
             ),
-            models.CheckConstraint(condition=Q(score__gte=10, score__lte=50), name="quality_score_is_in_range"),
+            models.CheckConstraint(condition=Q(score__gte=1, score__lte=5), name="quality_score_is_in_range"),
         ]
         indexes = [models.Index(fields=["conference_id", "id"], name="quality_of_conference")]
 

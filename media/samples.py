@@ -66,7 +66,7 @@ def _row(taken: Taken) -> QualitySample:
         at=taken.at,
         source=sample.source,
         direction=sample.direction,
-        score=round(10 * score(sample)),
+        score=round(score(sample), 1),
         bitrate=min(_LARGE, sample.bitrate),
         loss=_thousandths(sample.loss),
         jitter_ms=_thousandths(sample.jitter),

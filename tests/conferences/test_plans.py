@@ -82,7 +82,7 @@ def test_pruning_scans_no_table(settings: Settings) -> None:
     insert(
         MediaTask, 1, NUMBER, id="i", node="'n'", conference="'c' || i", kind="'update'", payload="'{}'", created_at=at
     )
-    of_alice = {"participant_id": "'alice'", "source": "'focus'", "direction": "'up'", "score": "44", "bitrate": "1"}
+    of_alice = {"participant_id": "'alice'", "source": "'focus'", "direction": "'up'", "score": "4.4", "bitrate": "1"}
     insert(QualitySample, 1, NUMBER, id="i", conference_id="'c' || i", at=at, layers="'{}'", device="''", **of_alice)
     QualitySample.objects.filter(pk=1).update(at=old)
     stay = {"conference_id": "'c' || i", "participant_id": "'guest' || i", "session_id": "'s' || i"}
@@ -126,7 +126,7 @@ def test_pruning_scans_no_table(settings: Settings) -> None:
 
 
 def test_samples_of_a_conference_are_found_by_an_index() -> None:
-    row = {"participant_id": "'alice'", "source": "'focus'", "direction": "'up'", "score": "44", "bitrate": "1"}
+    row = {"participant_id": "'alice'", "source": "'focus'", "direction": "'up'", "score": "4.4", "bitrate": "1"}
     row |= {"at": f"'{timezone.now().isoformat(' ')}'", "layers": "'{}'", "device": "''"}
     insert(QualitySample, 1, NUMBER, id="i", conference_id="'c' || (i % 50)", **row)
     prepare_to_plan()

@@ -1,10 +1,13 @@
 """Samples of the quality of connections: clients send theirs, and participants and gateways read all of them."""
 
 import json
+import re
 from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -251,3 +254,21 @@ def test_samples_are_pruned_by_their_age(call: Call, settings: Settings) -> None
     assert prune(now=now)["samples of quality"] == 1
     later = now + settings.QUALITY_RETENTION
     assert prune(now=later + timedelta(minutes=1))["samples of quality"] == 2
+
+
+def test_staff_see_the_newest_samples_with_names(call: Call) -> None:
+    send(call.bob, call.id, {"device": "phone", "samples": [{**WHOLE, "down": {"bitrate": 17, "concealed": 0.1}}]})
+    write(call.id, "gone", layers={"<b>": 3})
+    staff = Client()
+    staff.force_login(User.objects.create_superuser("chief", password="irrelevant"))
+    page = staff.get(f"/admin/conferences/conference/{call.id}/change/").content.decode()
+    table = page[page.index("Quality (the newest") :]
+    cells = re.findall(r'<td class="field-([a-z_]+)">(.*?)</td>', table)[: 3 * 18]
+    rows = [dict(cells[at : at + 18]) for at in (0, 18, 36)]
+    assert [(row["participant_id"], row["direction"], row["device"]) for row in rows] == [
+        ("gone", "down", "-"),
+        ("bob", "down", "phone"),
+        ("bob", "up", "phone"),
+    ]
+    assert (rows[1]["score"], rows[1]["concealed"]) == ("3.3", "100")
+    assert unescape(rows[0]["layers"]) == '{"<b>": 3}'

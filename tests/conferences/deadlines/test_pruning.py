@@ -150,7 +150,7 @@ class TestPruning:
             over = {"created_at": now, "expires_at": now, "ended_at": now, "state": SessionState.ENDED}
             Session.objects.create(token_hash=f"{number}", username="eve", **over)
             MediaTask.objects.create(node="n", conference="c", kind="update", payload={}, created_at=now)
-            QualitySample.objects.create(source="focus", direction="up", score=44, bitrate=1, at=now)
+            QualitySample.objects.create(source="focus", direction="up", score=4.4, bitrate=1, at=now)
         monkeypatch.setattr(retention, "BATCH", 2)
         late = now + max(settings.RECORD_RETENTION, settings.EVENT_RETENTION, settings.QUALITY_RETENTION)
         batches: dict[str, list[int]] = {}
