@@ -22,6 +22,16 @@ class Connection(StrEnum):
     DISCONNECTED = "disconnected"
 
 
+class Verdict(StrEnum):
+    """The quality of a participant's connection, as the participant's event log records it."""
+
+    FINE = "fine"
+    # Too many packets are lost in at least one direction.
+    POOR = "poor"
+    # The participant does not answer the node's checks, so it neither sends nor gets media.
+    INTERRUPTED = "interrupted"
+
+
 @dataclass(frozen=True)
 class Assignment:
     """The assignment of a conference to a node. Each later assignment of the conference has a higher generation."""

@@ -24,7 +24,7 @@ from media.focus.inspection import NodeCounts
 from media.focus.node import Node, Settings, prepare_interpreter
 from media.messages import Refusal, RefusalCode, Result, read_task
 from media.models import MediaTask
-from media.reports import Assignment, Connection, Sample
+from media.reports import Assignment, Connection, Sample, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,21 @@ class ConnectionChanged(Protocol):
     def __call__(self, *, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None: ...
 
 
+class RecordConnection(Protocol):
+    """Records a change of the quality of a participant's connection in the participant's event log."""
+
+    def __call__(
+        self,
+        *,
+        conference_id: str,
+        participant_id: str,
+        verdict: Verdict,
+        since: datetime,
+        by: Assignment,
+        now: datetime,
+    ) -> None: ...
+
+
 class Assigned(Protocol):
     """Returns the conferences that are assigned to a node: the generation of each assignment, by conference ID."""
 
@@ -91,6 +106,7 @@ class Wiring:
     leg_lost: LegLost
     speaker_changed: SpeakerChanged
     connection_changed: ConnectionChanged
+    record_connection: RecordConnection
     assigned: Assigned
     now: Callable[[], datetime]
     enter: Callable[[asyncio.AbstractEventLoop], None]
@@ -210,6 +226,23 @@ class Service:
                 conference_id=conference, participant_id=participant, connection=connection, by=by
             )
         )
+
+    def connection_judged(self, conference: str, participant: str, verdict: Verdict, since: float) -> None:
+        """Queue the record of a participant's connection. Call this on the node's loop."""
+        by, begun = self._assignment(conference), time.monotonic() - (self._loop.time() - since)
+
+        def record() -> None:
+            now = self._wiring.now()
+            self._wiring.record_connection(
+                conference_id=conference,
+                participant_id=participant,
+                verdict=verdict,
+                since=now - timedelta(seconds=time.monotonic() - begun),
+                by=by,
+                now=now,
+            )
+
+        self._report(record)
 
     def sampled(self, conference: str, samples: list[Sample]) -> None:
         """Queue samples. This wakes nobody: the thread for tasks looks for samples whenever it polls."""

@@ -32,7 +32,7 @@ from media.messages import (
     read_task,
 )
 from media.models import MediaNode, MediaTask, QualitySample
-from media.reports import Assignment, Connection, Direction, Sample, Source
+from media.reports import Assignment, Connection, Direction, Sample, Source, Verdict
 from tests.support.media.by_json import written
 from tests.support.media.node_harness import Listener
 from tests.support.media.synthetic import SyntheticConference
@@ -54,6 +54,7 @@ class Books:
         self.announced: list[tuple[str, str]] = []
         self.refuse_announcements = 0
         self.rated: list[tuple[str, str, Connection]] = []
+        self.recorded: list[tuple[str, Verdict, float]] = []
         self.refuse: Callable[[MediaTask], bool] = lambda task: False
         self.refuse_reports = 0
         self.error: Exception = RuntimeError("The books are closed")
@@ -104,6 +105,11 @@ class Books:
             self.rated.append((conference_id, participant_id, connection))
             self._news.notify_all()
 
+    def record(self, *, participant_id: str, verdict: Verdict, since: datetime, now: datetime, **_: Any) -> None:
+        with self._news:
+            self.recorded.append((participant_id, verdict, (now - since).total_seconds()))
+            self._news.notify_all()
+
     def assigned(self, *, node_id: str) -> dict[str, int]:
         return self.serves
 
@@ -120,7 +126,16 @@ class Books:
 @contextmanager
 def running(books: Books) -> Iterator[Service]:
     """Run a node that passes its results and reports to these books."""
-    wiring = Wiring(books.settle, books.lose, books.announce, books.rate, books.assigned, timezone.now, books.enter)
+    wiring = Wiring(
+        books.settle,
+        books.lose,
+        books.announce,
+        books.rate,
+        books.record,
+        books.assigned,
+        timezone.now,
+        books.enter,
+    )
     node = Service(Settings(), wiring)
     node.start()
     try:
@@ -265,6 +280,16 @@ def test_a_report_is_kept_until_it_can_be_handed_in(
 def test_a_broken_connection_is_reported(node: Service, books: Books) -> None:
     books.on_loop(node.connection_changed, "conference", "alice", Connection.DISCONNECTED)
     books.wait(lambda: books.rated == [("conference", "alice", Connection.DISCONNECTED)])
+
+
+def test_a_change_of_a_connection_is_recorded_with_its_beginning(node: Service, books: Books) -> None:
+    books.wait(lambda: books.loop is not None)
+    assert books.loop is not None
+    books.on_loop(node.connection_judged, "conference", "alice", Verdict.POOR, books.loop.time() - 3)
+    books.wait(lambda: len(books.recorded) == 1)
+    ((who, verdict, seconds),) = books.recorded
+    assert (who, verdict) == ("alice", Verdict.POOR)
+    assert 3 <= seconds < 3 + SECONDS
 
 
 def test_a_report_that_can_never_be_handed_in_is_given_up(
