@@ -46,7 +46,7 @@ def test_a_participant_gets_the_record_of_its_own_connection(
     now = clock.now()
     since = now - timedelta(seconds=3)
     participant, etag = trio.participant(bob).pk, alice.request("GET", f"/mediaConferences/{trio.id}")["etag"]
-    change = {"conference_id": trio.id, "participant_id": participant, "since": since, "now": now}
+    change: dict[str, Any] = {"conference_id": trio.id, "participant_id": participant, "since": since, "now": now}
     record_connection(**change, verdict=Verdict.POOR, by=SCRIPTED)
     (event,) = bob.news()
     assert event["type"] == "connection-changed"
