@@ -6,14 +6,14 @@ from datetime import datetime
 from itertools import takewhile
 from operator import itemgetter
 
-from django.db.models import QuerySet
-
 from media.models import QualitySample
 from media.reports import Sample
 from media.score import score
 
 # The most rows that one statement writes.
 BATCH = 500
+# The most samples that are read to find those of one participant.
+WINDOW = 2_000
 # The most layers that a row names: those in which most videos are sent. Clients choose the names.
 MOST_LAYERS = 6
 # The largest values of the columns.
@@ -34,14 +34,23 @@ def store(samples: Iterable[Taken]) -> None:
     QualitySample.objects.bulk_create([_row(each) for each in samples], batch_size=BATCH)
 
 
-def of_conference(conference_id: str, *, after: int = 0, participant_id: str = "") -> QuerySet[QualitySample]:
-    """Return the samples of a conference in the order in which they were written.
+def page(
+    conference_id: str, *, limit: int, after: int = 0, participant_id: str = ""
+) -> tuple[list[QualitySample], int | None]:
+    """Return samples of a conference in the order in which they were written, and where the next page begins.
 
-    :param after: the primary key after which to begin.
+    :param limit: the most samples. With `participant_id` there may be fewer, even none, although more pages follow: a
+        page considers at most WINDOW samples of the conference. Otherwise a request could read all of them.
+    :param after: the second value that the last page has returned.
     :param participant_id: return only the samples of this participant; of all if it is empty.
     """
     rows = QualitySample.objects.filter(conference_id=conference_id, pk__gt=after).order_by("pk")
-    return rows.filter(participant_id=participant_id) if participant_id else rows
+    end = None
+    if participant_id:
+        end = next(iter(rows.values_list("pk", flat=True)[WINDOW - 1 : WINDOW]), None)
+        rows = rows.filter(participant_id=participant_id, **({} if end is None else {"pk__lte": end}))
+    found = list(rows[: limit + 1])
+    return (found[:limit], found[limit - 1].pk) if len(found) > limit else (found, end)
 
 
 def prune(*, until: datetime, limit: int) -> int:

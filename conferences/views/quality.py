@@ -42,16 +42,10 @@ class QualityView(EnablerView):
         if not Conference.objects.concerning(self.session, conference_id).exists():
             raise NoSuchConferenceError
         after, limit = page_bounds(request)
-        rows = samples.of_conference(
-            conference_id,
-            after=_row_id(after),
-            participant_id=without_nul(request.query_params.get("participant", "")),
-        )
-        listed = list(rows[: limit + 1])
-        more, listed = len(listed) > limit, listed[:limit]
+        participant = without_nul(request.query_params.get("participant", ""))
+        listed, end = samples.page(conference_id, limit=limit, after=_row_id(after), participant_id=participant)
         charge(principal_of(request), len(listed) // _ROWS_PER_REQUEST)
-        next_ = str(listed[-1].pk) if more else None
-        return Response({"samples": [wire.quality(row) for row in listed], "next": next_})
+        return Response({"samples": [wire.quality(row) for row in listed], "next": None if end is None else str(end)})
 
     @extend_schema(request=ClientSamplesSerializer, responses={204: None, **schema.REFUSALS})
     def post(self, request: Request, conference_id: str) -> Response:

@@ -111,6 +111,18 @@ class TestReading:
         assert [each["participant"] for each in read(call.alice, call.id, "participant=b")["samples"]] == ["b", "b"]
         assert read(call.alice, call.id, "participant=c") == {"samples": [], "next": None}
 
+    def test_a_request_for_one_participant_reads_a_bounded_number_of_samples(
+        self, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(samples, "WINDOW", 3)
+        write(call.id, *"aaaabbbbaab")
+        pages, query = [], "participant=b&limit=2"
+        while query:
+            page = read(call.alice, call.id, query)
+            pages.append(len(page["samples"]))
+            query = page["next"] and f"participant=b&limit=2&after={page['next']}"
+        assert pages == [0, 2, 2, 1]
+
     def test_the_samples_of_an_ended_conference(self, call: Call) -> None:
         write(call.id, "a")
         call.alice.delete(call.id)
