@@ -17,6 +17,8 @@ from media.forward.tracks import Track
 
 # A layer that has sent nothing in this many measurements in a row is not in use.
 SILENT = 2
+# A layer has stopped if another layer of the same video is ahead of it by this many seconds.
+STOPPED_SECONDS = 0.4
 # The share of a track's earlier rates in its smoothed rate. A key frame may take a quarter of a second's bits.
 KEPT = 0.6
 # The share of the estimate that is left for retransmissions.
@@ -120,7 +122,12 @@ class LayerChoice:
 
     def _active(self, ladder: Ladder) -> Active:
         """Return the layers that are being sent, with their rates, the smallest first."""
-        active = [(self._rates[layer], layer) for layer in ladder.layers if self._rates.get(layer)]
+        newest = max(layer.heard_at for layer in ladder.layers)
+        active = [
+            (self._rates[layer], layer)
+            for layer in ladder.layers
+            if self._rates.get(layer) and newest - layer.heard_at < STOPPED_SECONDS
+        ]
         return sorted(active, key=lambda each: each[0])
 
     def _choose(self, leg: Leg, state: _State, ladders: Iterable[tuple[Ladder, Active]], now: float) -> None:
