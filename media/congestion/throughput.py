@@ -1,6 +1,7 @@
 """Measure the rate at which packets arrive at a receiver."""
 
-from media.congestion.acknowledgement import Acknowledgement
+from bisect import bisect_left
+from collections.abc import Sequence
 
 # In seconds: the time over which a sample of the rate is measured; the first sample takes longer.
 WINDOW_SECONDS, FIRST_WINDOW_SECONDS = 0.15, 0.5
@@ -35,18 +36,25 @@ class Throughput:
         """
         return min(self.rate, max(self._last))
 
-    def take(self, packet: Acknowledgement) -> None:
-        """Take an arrived packet into account. Call this method roughly in the order of arrival."""
-        at = packet.arrived_at
-        if at is None:
-            return
-        if self._began_at is None or abs(at - self._last_at) > SILENCE_SECONDS:
-            self._began_at, self._octets = at, 0
-        elif at - self._began_at >= (WINDOW_SECONDS if self.rate else FIRST_WINDOW_SECONDS):
-            self._add(8 * self._octets / (at - self._began_at))
-            self._began_at, self._octets = at, 0
-        self._octets += packet.size
-        self._last_at = max(self._last_at, at) if self._began_at < at else at
+    def take(self, arrived_at: Sequence[float], sizes: Sequence[int]) -> None:
+        """Take arrived packets into account.
+
+        :param arrived_at: when each arrived, in seconds; in this order.
+        :param sizes: the bytes of each.
+        """
+        at = 0
+        while at < len(sizes):
+            time, window = arrived_at[at], WINDOW_SECONDS if self.rate else FIRST_WINDOW_SECONDS
+            if self._began_at is None or abs(time - self._last_at) > SILENCE_SECONDS:
+                self._began_at, self._octets = time, 0
+            elif time - self._began_at >= window:
+                self._add(8 * self._octets / (time - self._began_at))
+                self._began_at, self._octets = time, 0
+            end = max(at + 1, bisect_left(arrived_at, min(self._began_at + WINDOW_SECONDS, time + SILENCE_SECONDS), at))
+            self._octets += sum(sizes[at:end])
+            time = arrived_at[end - 1]
+            self._last_at = max(self._last_at, time) if self._began_at < time else time
+            at = end
 
     def _add(self, sample: float) -> None:
         """Combine a sample with the estimate, each weighted by its certainty."""

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from media import aiortc_adapter as adapter
+from media.congestion.acknowledgement import Report
 from media.focus.leg import Leg
-from media.forward import fastpath, memory, quick, rtp
+from media.forward import fastpath, memory, quick, rtcp, rtp
 from media.forward.datagrams import (
     LONGEST_BATCH,
     SLOT,
@@ -25,6 +26,7 @@ from media.forward.datagrams import (
     address_of,
     segmentation_works,
 )
+from media.forward.departures import Departures
 from media.forward.path import Forwarder, is_logged
 from media.forward.tracks import Route
 from media.transport.ice import Agents
@@ -343,6 +345,15 @@ class Port:
             self.send(destination.name, bytes(adapter.ffi.buffer(self._scratch, self._size[0])))
 
     # --- Addresses --------------------------------------------------------------------------------------------
+
+    def acknowledge(self, departures: Departures, feedback: bytes) -> Report:
+        """Return what transport-wide feedback says about packets that were sent.
+
+        :raises ValueError: when it is malformed.
+        """
+        if self._fast is not None:
+            return self._fast.acknowledge(departures.memory, feedback)
+        return Report.of(departures.acknowledge(rtcp.read_transport_feedback(feedback)))
 
     def forget(self, leg: Leg) -> None:
         """Accept no more datagrams from a leg's addresses."""
