@@ -22,7 +22,13 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
     """
     if ip_address(settings.MEDIA_BIND).is_unspecified and not settings.MEDIA_ANNOUNCE:
         raise CommandError(f"MEDIA_BIND={settings.MEDIA_BIND} means all addresses: set MEDIA_ANNOUNCE as well.")
-    node = Settings(settings.MEDIA_BIND, settings.MEDIA_PORT, tuple(settings.MEDIA_ANNOUNCE), settings.MEDIA_FAST_PATH)
+    node = Settings(
+        bind=settings.MEDIA_BIND,
+        port=settings.MEDIA_PORT,
+        announce=tuple(settings.MEDIA_ANNOUNCE),
+        tcp_port=settings.MEDIA_TCP_PORT or None,
+        fast=settings.MEDIA_FAST_PATH,
+    )
     wiring = Wiring(
         settle=settle_task,
         leg_lost=leg_lost,
@@ -35,5 +41,5 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
     try:
         return Service(node, wiring)
     except OSError as error:
-        address = f"{settings.MEDIA_BIND} port {settings.MEDIA_PORT}"
+        address = f"{settings.MEDIA_BIND} {error.filename or f'port {settings.MEDIA_PORT}'}"
         raise CommandError(f"Cannot receive media on {address}: {error.strerror}.") from None

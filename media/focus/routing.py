@@ -308,6 +308,7 @@ def _sink(track: Track, layout: Layout, leg: Leg, section: Section) -> Sink | No
         },
         retransmits=retransmits,
         gso=leg.addresses.gso,
+        tcp=destination.is_tcp,
         departures=leg.departures if number_id else None,
         number_ids=NumberIds(layout.number_id, number_id) if number_id else NO_NUMBERS,
     )

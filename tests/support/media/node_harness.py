@@ -38,17 +38,20 @@ class Listener(Peer):
         """Read the packets that have arrived, and decrypt them."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                datagram = self.socket.recv(2048)
-                if datagram[0] < 64:
-                    self._take(datagram[0], datagram)
-                elif self.dtls.srtp is None:
-                    continue
-                elif 192 <= datagram[1] < 224:
-                    self.reports += parse_rtcp(self._rx.unprotect_rtcp(datagram))
-                else:
-                    self.packets.append(self._rx.unprotect(datagram))
-                self._arrived.set()
+                self.take(self.socket.recv(2048))
         return 0
+
+    def take(self, datagram: bytes) -> None:
+        """Handle a datagram that has arrived. Decrypt RTP and RTCP."""
+        if datagram[0] < 64:
+            self._take(datagram[0], datagram)
+        elif self.dtls.srtp is None:
+            return
+        elif 192 <= datagram[1] < 224:
+            self.reports += parse_rtcp(self._rx.unprotect_rtcp(datagram))
+        else:
+            self.packets.append(self._rx.unprotect(datagram))
+        self._arrived.set()
 
     @property
     def dtls(self) -> Transport:
