@@ -43,7 +43,8 @@ _MOST_UNSENT = 16 * 1024
 # How many connections are accepted before the loop runs other callbacks.
 _ACCEPTED_AT_ONCE = 16
 _BACKLOG = 128
-_SWEEP_SECONDS = 1.0
+# How often the limits on time are checked.
+SWEEP_SECONDS = 1.0
 _SERIALS = 1 << 31
 
 
@@ -318,7 +319,7 @@ class TcpPort:
         if not self._accepts:
             self._loop.add_reader(self._listener, self._accept)
             self._accepts = True
-        self._timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
 
 def _listening(bind: str, port: int) -> socket.socket:

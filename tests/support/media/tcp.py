@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from media.transport.framing import Deframer, framed
-from tests.support.media.node_harness import Listener
+from tests.support.media.node_harness import Listener, World
 
 _LARGEST = 65535
 
@@ -19,6 +19,7 @@ class TcpListener(Listener):
         super().__init__(id_, **options)
         self._udp = self.socket
         self._frames = Deframer(_LARGEST)
+        self._host = ("", 0)
         # Whether the node has closed the connection.
         self.is_cut = False
 
@@ -26,20 +27,43 @@ class TcpListener(Listener):
         """Connect with the node over TCP. `remote` is the node's answer."""
         lines = remote.replace("\r\n", "\n").split("\n")
         candidate = next(line.split(" ") for line in lines if line.startswith("a=candidate:") and " tcp " in line)
-        self.dial((candidate[4], int(candidate[5])))
+        self._host = (candidate[4], int(candidate[5]))
+        self._use(dialled(self._host))
         await super().connect(remote)
 
-    def dial(self, host: tuple[str, int]) -> None:
+    def dial(self) -> None:
         """Open a TCP connection, and use only this connection from now on."""
+        self.hang_up()
         self._frames, self.is_cut = Deframer(_LARGEST), False
-        dialled = socket.create_connection(host)
-        dialled.setblocking(False)
-        dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket, self.fd = dialled, dialled.fileno()
+        self._use(dialled(self._host))
+        self.resume_reading()
+
+    def use_udp(self) -> None:
+        """Use UDP from now on. The TCP connection is closed."""
+        self.hang_up()
+        self._use(self._udp)
+        self.resume_reading()
+
+    def hang_up(self) -> None:
+        """Close the connection."""
+        self.pause_reading()
+        if self.socket is not self._udp:
+            self.socket.close()
+
+    def stall(self) -> None:
+        """Read nothing until `resume_reading`. The kernel then accepts little for this connection."""
+        self.pause_reading()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    def _use(self, sock: socket.socket) -> None:
+        self.socket, self.fd = sock, sock.fileno()
 
     def send_datagram(self, datagram: bytes) -> None:
-        """Send a frame."""
-        self.send_bytes(framed(datagram))
+        """Send a frame, or a UDP datagram."""
+        if self.socket is self._udp:
+            super().send_datagram(datagram)
+        else:
+            self.send_bytes(framed(datagram))
 
     def send_bytes(self, data: bytes) -> None:
         """Send bytes that need not be frames."""
@@ -58,6 +82,8 @@ class TcpListener(Listener):
 
     def read(self) -> int:
         """Read the frames that have arrived, and decrypt them."""
+        if self.socket is self._udp:
+            return super().read()
         datagrams: list[bytes] = []
         with contextlib.suppress(BlockingIOError):
             while data := self.socket.recv(65536):
@@ -73,3 +99,19 @@ class TcpListener(Listener):
         """Close both sockets."""
         await super().close()
         self._udp.close()
+
+
+def dialled(host: tuple[str, int], source: str = "127.0.0.1") -> socket.socket:
+    """Return a new TCP connection, which does not wait."""
+    made = socket.create_connection(host, source_address=(source, 0))
+    made.setblocking(False)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
+async def join_by_tcp(world: World, name: str) -> TcpListener:
+    """Have a participant join who reaches the node over TCP only."""
+    joined = TcpListener(name)
+    world.peers.append(joined)
+    await world.conference.join(joined)
+    return joined
