@@ -3,7 +3,7 @@
 import contextlib
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from playwright.async_api import Browser, async_playwright
@@ -16,10 +16,10 @@ MEDIA_PORT = 45000
 
 
 @contextlib.asynccontextmanager
-async def server_and_browser() -> AsyncIterator[tuple[Server, Browser]]:
-    """Enable the loopback interface, and run `manage.py serve` with its media node and Chromium."""
+async def server_and_browser(settings: Mapping[str, str] | None = None) -> AsyncIterator[tuple[Server, Browser]]:
+    """Enable the loopback interface, and run `manage.py serve` with its media node, these settings, and Chromium."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    variables = {"SBE_LOG_LEVEL": "WARNING", "MEDIA_PORT": str(MEDIA_PORT)}
+    variables = {"SBE_LOG_LEVEL": "WARNING", "MEDIA_PORT": str(MEDIA_PORT), **(settings or {})}
     async with contextlib.AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         backends = stack.enter_context(contextlib.closing(Backends(directory)))

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from media import aiortc_adapter as adapter
+from media.allowance import Allowance
 from media.focus.leg import Leg
 from media.focus.tcp import TcpPort
 from media.forward import fastpath, memory, quick, rtp
@@ -42,6 +43,9 @@ logger = logging.getLogger(__name__)
 _ROUNDS = 4
 # In bytes: enough for a second of a busy conference. The kernel may grant less.
 _SOCKET_BUFFER = 8 * 1024 * 1024
+# How often in a second the leg that sends from an unknown address is searched. If strangers use this up, legs that have
+# moved wait for their next check.
+_SEARCHES = 20
 # The most bytes of an encrypted packet that is not forwarded: RTCP or a retransmission.
 _SCRATCH = 4096
 # The node sends a check to each leg's destination every 2.5 s (`media.transport.consent`). If a destination has
@@ -81,6 +85,7 @@ class Port:
         )
         self._where = [address_in_memory(each) for each in (self._scratch, self._size)]
         self._routes: list[Route] = []
+        self._searches = Allowance(_SEARCHES, _SEARCHES)
         # The time of day in ns when datagrams were last read.
         self._real = 0
         self._takers = ((memory.DECRYPTED, self._take_decrypted), (memory.UNTOUCHED, self._take))
@@ -209,6 +214,9 @@ class Port:
                 self._take_media(leg, slot, size, now)
             else:
                 self.strangers += 1
+                moved = self._leg_that_moved(name, slot, size, now)
+                if moved is not None:
+                    self._reach(name, moved, now, nominated=True)
         elif size:
             self._take_other(first, name, self._inbox.view[start : start + size].tobytes(), now)
 
@@ -243,9 +251,31 @@ class Port:
         if verdict.reply is not None:
             self.send(name, verdict.reply)
         if leg is not None:
-            self._assign(name, leg)
-            for gone in leg.reached(name, now, nominated=verdict.nominated):
-                self._release(gone, leg)
+            self._reach(name, leg, now, nominated=verdict.nominated)
+
+    def _reach(self, name: bytes, leg: Leg, now: float, *, nominated: bool) -> None:
+        """Record that a leg has sent something authentic from this sockaddr."""
+        self._assign(name, leg)
+        for gone in leg.reached(name, now, nominated=nominated):
+            self._release(gone, leg)
+
+    def _leg_that_moved(self, name: bytes, slot: int, size: int, now: float) -> Leg | None:
+        """Return the leg that has sent RTP from an unknown sockaddr; None if the packet is not authentic.
+
+        When a NAT gives a participant another address, the browser does not notice. Its next check would come after up
+        to 2.5 s. Media still goes to the new address only after the leg has answered a check there. The packet itself
+        is decrypted, so that it cannot be repeated, and then dropped.
+        """
+        view, start = self._inbox.view, slot * SLOT
+        is_rtp = size >= _RTP_LEAST and not 191 < view[start + 1] < 224
+        if is_tcp(name) or not is_rtp or not self._searches.take(1, now):
+            return None
+        _, _, sequence, _, ssrc = rtp.HEADER.unpack_from(view, start)
+        for leg in set(self._legs.values()):
+            if leg.srtp_rx is not None and ssrc in leg.sources.streams and leg.sources.is_plausible(ssrc, sequence):
+                refused = adapter.srtp_unprotect(leg.srtp_rx, self._pointers[slot], self._lengths[slot])
+                return None if refused else leg
+        return None
 
     def _is_in_use(self, name: bytes, leg: Leg, now: float) -> bool:
         """Tell whether another leg's media goes to this sockaddr, and that leg answered a check within _IN_USE_SECONDS.

@@ -278,6 +278,10 @@ class Peer:
     def restart(self) -> None:
         """Choose new ICE credentials, and another socket, for the next offer."""
         self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(16)
+        self.rebind()
+
+    def rebind(self) -> None:
+        """Use another socket, as behind a NAT that has changed its mapping."""
         self.pause_reading()
         host = self.socket.getsockname()[0]
         self.socket.close()
