@@ -184,5 +184,3 @@ async def test_intercepted_check_gets_no_media(tcp_world: World) -> None:
         got = attacker.recv(65536)
     # An answer, and the node's own checks.
     assert len(got) < 1000
-
-
