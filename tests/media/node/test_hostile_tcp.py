@@ -6,6 +6,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import closing
+from functools import partial
 
 import pytest
 from aioice import stun
@@ -85,7 +86,7 @@ async def test_silent_connection_is_closed_after_a_short_time(tcp_world: World) 
         await true(lambda: tcp_world.node.counts().tcp_connections == 2)
         tcp_world.clock.added += tcp.STRANGER_SECONDS + 1
         for connection in (silent, slow):
-            await true(lambda each=connection: is_closed(each))
+            await true(partial(is_closed, connection))
 
 
 async def test_bytes_that_arrive_one_by_one_are_put_together(tcp_world: World) -> None:

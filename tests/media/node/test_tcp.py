@@ -1,5 +1,7 @@
 """ICE-TCP: a participant whose network blocks UDP."""
 
+from functools import partial
+
 import pytest
 
 from media.focus import tcp
@@ -32,10 +34,10 @@ async def test_participant_on_tcp_gets_and_sends_media_like_any_other(tcp_world:
     assert tcp_world.node.counts().tcp_connections == 1
 
 
-def uses_tcp(world: World, name: str) -> bool:
-    """Tell whether a participant's media goes to a TCP connection."""
+def uses_tcp(world: World, name: str, expected: bool) -> bool:
+    """Tell whether it is as expected whether a participant's media goes to a TCP connection."""
     destination = world.leg(name).addresses.destination
-    return destination is not None and is_tcp(destination.name)
+    return destination is not None and is_tcp(destination.name) == expected
 
 
 async def test_participant_changes_between_tcp_and_udp(tcp_world: World) -> None:
@@ -44,7 +46,7 @@ async def test_participant_changes_between_tcp_and_udp(tcp_world: World) -> None
     for is_by_tcp in (False, True, False):
         (carol.dial if is_by_tcp else carol.use_udp)()
         carol.send_datagram(carol.check())
-        await true(lambda expected=is_by_tcp: uses_tcp(tcp_world, "carol") == expected)
+        await true(partial(uses_tcp, tcp_world, "carol", is_by_tcp))
         alice.film(5)
         assert in_order(await carol.gets(5))
         carol.film(5)

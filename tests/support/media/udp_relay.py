@@ -1,7 +1,7 @@
 """A UDP relay between one browser and a media node. It acts as a NAT that changes its mapping, or as a firewall."""
 
 import asyncio
-from typing import Any, Self, cast
+from typing import Any, Self
 
 
 class UdpRelay:
@@ -36,7 +36,7 @@ class UdpRelay:
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: protocol, local_addr=local, remote_addr=remote
         )
-        return cast(asyncio.DatagramTransport, transport)
+        return transport
 
     def _take_near(self, datagram: bytes, source: Any) -> None:
         self._browser = source
