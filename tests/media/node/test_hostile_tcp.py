@@ -15,6 +15,7 @@ from media.focus import tcp
 from media.forward.datagrams import LARGEST
 from media.transport.framing import Deframer, framed
 from tests.support.media.node_harness import SECONDS, World, in_order, true
+from tests.support.media.synthetic import AUDIO
 from tests.support.media.tcp import join_by_tcp
 
 # No test in this module uses the database.
@@ -92,11 +93,11 @@ async def test_silent_connection_is_closed_after_a_short_time(tcp_world: World) 
 async def test_bytes_that_arrive_one_by_one_are_put_together(tcp_world: World) -> None:
     (alice,) = await tcp_world.join("alice")
     carol = await join_by_tcp(tcp_world, "carol")
-    for packet in (carol.video.packet() for _ in range(3)):
+    for packet in (carol.audio.packet() for _ in range(3)):
         for byte in framed(carol.outward.protect(packet)):
-            carol.send_bytes(bytes([byte]))
+            await asyncio.get_running_loop().sock_sendall(carol.socket, bytes([byte]))
             await asyncio.sleep(0)
-    assert in_order(await alice.gets(3))
+    assert in_order(await alice.gets(3, AUDIO))
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\xff", b"GET / HTTP/1.1\r\n\r\n"], ids=["too long", "HTTP"])
