@@ -125,7 +125,7 @@ class Leg:
         self.srtp_tx: Any = None
         self._srtp_rx: Any = None
         self._is_over = False
-        round_trip = RoundTrip()
+        self.round_trip = round_trip = RoundTrip()
         self.addresses = Addresses(made_at)
         self.quota = Quota(self.memory)
         self.sources = Sources(self.memory, round_trip, made_at=made_at)
@@ -151,9 +151,13 @@ class Leg:
         """Whether media can be sent and received."""
         return self.srtp_tx is not None and self.addresses.destination is not None
 
+    def losses(self, now: float) -> tuple[float, float]:
+        """Return the shares of packets recently lost from the participant and to it, each between 0 and 1."""
+        return self.feedback.lost, self.downlink.lost(self.sinks, now)
+
     def lost(self, now: float) -> float:
         """Return the share of packets that was recently lost in the worse direction, between 0 and 1."""
-        return max(self.feedback.lost, self.downlink.lost(self.sinks, now))
+        return max(self.losses(now))
 
     # --- Addresses and keys -----------------------------------------------------------------------------------
 

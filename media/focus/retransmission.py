@@ -23,13 +23,17 @@ _PADDING_SIZE = rtp.HEADER_SIZE + 8 + _PADDING
 
 
 class Retransmitter:
-    """Answers one participant's NACKs. The budget depends on the rate that the participant's connection carries."""
+    """Answers one participant's NACKs. The budget depends on the rate that the participant's connection carries.
+
+    `resent` counts the packets sent again, and `forwarded_octets` the bytes of the media forwarded.
+    """
 
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
         self._round_trip = round_trip
         self._budget = Retransmissions()
         self._octets = 0
         self._is_lossy = False
+        self.resent = self.forwarded_octets = 0
         # The tracks of which a requested packet could not be sent again in time.
         self.unrepaired: set[Track] = set()
         # The packets that were sent again since the caller last cleared this list, if they should be sent once more.
@@ -74,6 +78,7 @@ class Retransmitter:
     def _repeat(self, sink: Sink, kept: Kept, now: float) -> bytes:
         packet = _repeated(sink, kept, now)
         self._octets += len(packet)
+        self.resent += 1
         return packet
 
     def rate(self, seconds: float) -> float:
@@ -97,7 +102,9 @@ class Retransmitter:
         self._forwarded = {ssrc: sink.forwarded for ssrc, sink in sinks.items()}
         packets = sum(each - before.get(ssrc, (each, 0))[0] for ssrc, (each, _) in self._forwarded.items())
         octets = sum(each - before.get(ssrc, (0, each))[1] for ssrc, (_, each) in self._forwarded.items())
-        self._budget.forwarded(octets + rtp.HEADER_SIZE * packets, packets, now - self._measured_at)
+        octets += rtp.HEADER_SIZE * packets
+        self.forwarded_octets += octets
+        self._budget.forwarded(octets, packets, now - self._measured_at)
         self._measured_at = now
 
 
