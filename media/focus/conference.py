@@ -139,9 +139,10 @@ class Conference:
                 self._liveness.watch(participant, now)
                 yield
         self._speakers.listen(self.tracks.values(), now)
-        if now - self._chosen_at >= CHOICE_SECONDS:
+        is_due = now - self._chosen_at >= CHOICE_SECONDS
+        self._layers.choose(self.legs(), now, only_congested=not is_due)
+        if is_due:
             self._chosen_at = now
-            self._layers.choose(self.legs(), now)
         if now - self._reported_at >= REPORT_SECONDS:
             self.pace(now - self._reported_at)
             self._reported_at = now

@@ -74,6 +74,22 @@ async def test_a_change_of_layers_is_not_noticed(world: World, number_id: int) -
     assert world.node.counts().faults == 0
 
 
+async def test_a_former_layer_that_is_cut_sends_nothing_more(world: World) -> None:
+    alice, low, high, (bob, carol) = await _meet(world, "bob", "carol")
+    alice.send([*low.frame(key=True), *high.frame(key=True), *low.frame()])
+    before = await _got(bob, 2)
+    await _got(carol, 2)
+    _give(world, "bob", 1)
+    ladder = world.node.conferences["room"].routing.ladders["alice", "video"]
+    for name in ("bob", "carol"):
+        # Carol waits for no other layer, so she keeps hers.
+        ladder.cut(world.leg(name).id)
+    alice.send([*low.frame(), *high.frame(), *high.frame(key=True)])
+    (after,) = await _got(bob, 1)
+    assert (after[0] - before[-1][0] & 0xFFFF, after[4]) == (1, b"high")
+    assert (await _got(carol, 1))[0][4] == b"low"
+
+
 async def test_sender_reports_keep_the_pictures_in_time(world: World) -> None:
     alice, low, high, (bob,) = await _meet(world, "bob")
     alice.send([*low.frame(key=True), *high.frame(key=True)])
