@@ -161,7 +161,8 @@ class Endpoint(Peer):
             (REQUEST_SECONDS, self._request),
             (REPORT_SECONDS, self._report),
         ):
-            self._every(seconds, work)
+            if self.watches:
+                self._every(seconds, work)
 
     def stop(self) -> None:
         """Send no more media and no more feedback."""
