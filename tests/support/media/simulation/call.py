@@ -1,6 +1,7 @@
 """A simulated call: a real node, its participants, and what they saw and heard."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -51,10 +52,10 @@ def seen(screen: Screen, begin: float, end: float, *, frames_a_second: int) -> V
     """Return what a screen showed between two times."""
     shown = [each for each in screen.shown if begin <= each.at < end]
     times = [begin, *(each.at for each in shown), end]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     usual = 1 / frames_a_second
     frozen = sum(gap for gap in gaps if gap >= max(_FREEZE_FACTOR * usual, usual + _FREEZE_SECONDS))
-    switches = sum(one.place != other.place for one, other in zip(shown, shown[1:], strict=False))
+    switches = sum(one.place != other.place for one, other in itertools.pairwise(shown))
     layers = Counter(each.place for each in shown)
     return View(len(shown) / (end - begin), frozen / (end - begin), max(gaps), layers, switches)
 
@@ -66,7 +67,7 @@ def heard(hearing: Hearing, begin: float, end: float) -> Sound:
     if not played:
         return Sound(1.0, end - begin)
     real = [begin, *(each.at for each in played if not each.is_concealed), end]
-    longest = max(later - earlier for earlier, later in zip(real, real[1:], strict=False))
+    longest = max(later - earlier for earlier, later in itertools.pairwise(real))
     return Sound(sum(each.is_concealed for each in played) / len(played), longest)
 
 
@@ -157,5 +158,3 @@ async def calling(*, seed: int = 1, fast: bool = True) -> AsyncIterator[Call]:
         await call.close()
         await node.stop()
         network.close()
-
-

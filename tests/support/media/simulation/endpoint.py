@@ -291,5 +291,3 @@ class Endpoint(Peer):
                     self.sender.take_limit(limit)
             case _ if hasattr(packet, "sender_info"):
                 self._reports[packet.ssrc] = packet.sender_info.ntp_timestamp >> 16 & 0xFFFFFFFF, self._loop.time()
-
-

@@ -4,12 +4,15 @@ import asyncio
 import os
 import selectors
 import socket
+from asyncio import Future
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from media.forward.datagrams import SO_TIMESTAMPNS
 
 Outcome = TypeVar("Outcome")
+Arguments = TypeVarTuple("Arguments")
 
 
 class _Selector(selectors.EpollSelector):
@@ -52,18 +55,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Call this function each time before the clock moves."""
         self._virtual.settle = settle
 
-    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+    def add_reader(self, fd: Any, callback: Callable[[Unpack[Arguments]], Any], *args: *Arguments) -> None:
         """Watch a socket. The kernel's times of arrival are switched off, because they are not virtual."""
         with socket.socket(fileno=os.dup(fd)) as watched:
             watched.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)
         super().add_reader(fd, callback, *args)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(
+        self,
+        executor: Executor | None,
+        func: Callable[[Unpack[Arguments]], Outcome],
+        *args: *Arguments,
+    ) -> "Future[Outcome]":
         """Do the work at once, in this thread."""
-        future = self.create_future()
+        future: Future[Outcome] = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - the caller gets it, as from another thread
+        except Exception as error:
             future.set_exception(error)
         return future
 

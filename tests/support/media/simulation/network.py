@@ -53,7 +53,7 @@ class Network:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self._loop = loop
-        self._door, self._marker = _socket("0.0.0.0"), _socket("127.0.0.1")  # noqa: S104 - for all of 127.1.0.0
+        self._door, self._marker = _socket("0.0.0.0"), _socket("127.0.0.1")
         self.port: int = self._door.getsockname()[1]
         self._door.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         self._ends: dict[bytes, tuple[Link, Callable[[bytes], None]]] = {}

@@ -151,8 +151,8 @@ class Sender:
         """Send the packets whose turn it is."""
         now = self._loop.time()
         while self._waiting and self._waiting[0][0] <= now:
-            _, *packet = self._waiting.popleft()
-            self._emit(*packet, now)
+            _, stream, timestamp, is_last, content = self._waiting.popleft()
+            self._emit(stream, timestamp, is_last, content, now)
 
     def _emit(self, stream: Stream, timestamp: int, is_last: bool, content: bytes, now: float) -> None:
         if not self.is_running:
