@@ -27,6 +27,7 @@ from media.focus.liveness import Liveness
 from media.focus.media_plan import MediaPlan
 from media.focus.pacing import Pacer
 from media.focus.participants import Participant, State, legs_of
+from media.focus.redundancy import Redundancy
 from media.focus.routing import Routing
 from media.focus.services import Services
 from media.focus.signalling import Signalling
@@ -61,6 +62,7 @@ class Conference:
         self._liveness = Liveness(id_, services.reports, self.connections.drop)
         self._speakers = Speakers(partial(services.reports.speaker_changed, id_))
         self._pacer = Pacer()
+        self._redundancy = Redundancy()
         self._layers = LayerChoice(self.routing, services.spawn, services.now)
         self._reported_at = self._chosen_at = 0.0
         self._turn = asyncio.Lock()
@@ -152,6 +154,8 @@ class Conference:
                     participant.leg.report(now)
                     participant.quality.judge(participant.leg.lost(now))
                     yield
+            for leg, track in self._redundancy.choose(self.legs(), now):
+                self.routing.connect(leg, track)
 
     def pace(self, seconds: float) -> None:
         """Slow down senders of video to the rate that the slowest receiver can take.

@@ -21,6 +21,8 @@ SILENT = 2
 KEPT = 0.6
 # The share of the estimate that is left for retransmissions.
 RESERVE = 0.05
+# The share of the bits of redundant audio that is left without the redundancy, with one redundant block in each packet.
+PRIMARY_SHARE = 0.6
 # A probe is sent at this multiple of the wanted rate, but at most at MOST_STEP times the estimate, for about
 # PROBE_SECONDS.
 BEYOND, MOST_STEP, PROBE_SECONDS = 1.1, 3.0, 0.025
@@ -167,7 +169,11 @@ class LayerChoice:
         downlink = leg.downlink
         if not downlink.estimate or (downlink.estimator is None and not downlink.is_congested):
             return inf
-        others = sum(self._rates.get(sink.track, 0.0) for sink in leg.sinks.values() if not sink.track.is_layer)
+        others = sum(
+            self._rates.get(sink.track, 0.0) * (PRIMARY_SHARE if sink.inner else 1.0)
+            for sink in leg.sinks.values()
+            if not sink.track.is_layer
+        )
         return max(0.0, (1 - RESERVE) * downlink.estimate - others)
 
     # --- Probes -----------------------------------------------------------------------------------------------
