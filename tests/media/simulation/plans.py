@@ -357,12 +357,15 @@ async def behind_one_queue(call: Call) -> Measures:
     await call.start()
     await call.pass_time(SETTLED)
     shared.rate = 700_000
+    before = call.now, sum(_lost(call, name) for name in SENDERS)
     await call.pass_time(6)
     since, lost = call.now, sum(_lost(call, name) for name in SENDERS)
-    await call.pass_time(10)
+    await call.pass_time(8)
     both = [quality(call, since, of=name) for name in SENDERS]
     return {
         "lost": sum(_lost(call, name) for name in SENDERS) - lost,
+        "lost at first": lost - before[1],
+        "fps at first": min(quality(call, before[0], of=name, until=since)["fps"] for name in SENDERS),
         "fps": min(each["fps"] for each in both),
         "frozen": max(each["frozen"] for each in both),
         "concealed": max(each["concealed"] for each in both),

@@ -18,7 +18,7 @@ from tests.support.media.simulation.hearing import Hearing
 from tests.support.media.simulation.network import Link, Network
 from tests.support.media.simulation.screen import Screen
 from tests.support.media.simulation.sender import Sender
-from tests.support.media.synthetic import VIDEO, Peer
+from tests.support.media.synthetic import AUDIO, RED, VIDEO, Peer
 
 # How often a browser sends transport-wide feedback, requests missing packets again, and reports on its streams.
 FEEDBACK_SECONDS, REQUEST_SECONDS, REPORT_SECONDS = 0.1, 0.02, 1.0
@@ -59,7 +59,9 @@ class Endpoint(Peer):
         def opens(host: str) -> socket.socket:
             return cast(socket.socket, _Door((host, network.port)))
 
-        super().__init__(id_, address=address, sends=False, number_id=sending.NUMBER_ID, opens=opens)
+        super().__init__(
+            id_, address=address, sends=False, audio=(RED, AUDIO), number_id=sending.NUMBER_ID, opens=opens
+        )
         self._network, self.address, self.link, self.watches = network, address, link, watches
         self.screens: dict[tuple[str, str], Screen] = {}
         self.hearings: dict[tuple[str, str], Hearing] = {}
@@ -215,14 +217,20 @@ class Endpoint(Peer):
         now = self._loop.time()
         reports = []
         for ssrc, owner in self._owners.items():
-            screen = self.screens.get(owner)
-            if screen is not None and screen.received:
-                expected, received = screen.expected, screen.received - screen.repeats
+            expected, received = self._counts(owner)
+            if received:
                 before = self._counted.get(ssrc, (0, 0))
                 self._counted[ssrc] = expected, received
                 reports.append(self._block(ssrc, expected - before[0], received - before[1], now))
         if reports:
             self.send_rtcp(rtcp.receiver_reports(_SSRC, reports, cname="c"))
+
+    def _counts(self, owner: tuple[str, str]) -> tuple[int, int]:
+        """Return how many packets of a track were expected, and how many came at the first attempt."""
+        if owner in self.hearings:
+            return self.hearings[owner].expected, self.hearings[owner].received
+        screen = self.screens[owner]
+        return screen.expected, screen.received - screen.repeats
 
     def _block(self, ssrc: int, expected: int, received: int, now: float) -> RtcpReceiverInfo:
         lost = max(0.0, 1 - received / expected) if expected > 0 else 0.0
@@ -267,7 +275,8 @@ class Endpoint(Peer):
             packet = restored
         owner = self._owners.get(ssrc)
         if owner in self.hearings:
-            self.hearings[owner].take(int.from_bytes(packet[2:4], "big"), now)
+            is_redundant = packet[1] & 0x7F == RED
+            self.hearings[owner].take(int.from_bytes(packet[2:4], "big"), now, is_redundant=is_redundant)
         elif owner in self.screens:
             self._nack(ssrc, self.screens[owner].take(packet, now, is_repeat=is_repeat))
 

@@ -23,7 +23,7 @@ class Hearing:
 
     def __init__(self) -> None:
         self.played: list[Played] = []
-        self.received = 0
+        self.received = self.expected = 0
         self._waiting: set[int] = set()
         self._highest = -1
         self._next: int | None = None
@@ -33,19 +33,19 @@ class Hearing:
         # How many steps were concealed because nothing had come.
         self._empty = 0
 
-    def take(self, sequence: int, now: float) -> None:
-        """Take a packet."""
+    def take(self, sequence: int, now: float, *, is_redundant: bool = False) -> None:
+        """Take a packet. `is_redundant` tells whether it holds the sound of its predecessor as well (RED)."""
         self.advance(now)
         self.received += 1
         if self._highest < 0:
-            self._highest = 0x10000 + sequence
+            self._highest, self.expected = 0x10000 + sequence, 1
         place = self._highest + (sequence - self._highest + 0x8000 & 0xFFFF) - 0x8000
+        self.expected += max(0, place - self._highest)
         self._highest = max(self._highest, place)
         self._late.append(now - place * PACKET_SECONDS)
         if self._next is None:
             self._next, self._due_at = place, now + _LEAST_DELAY
-        if place >= self._next:
-            self._waiting.add(place)
+        self._waiting |= {each for each in range(place - is_redundant, place + 1) if each >= self._next}
 
     def advance(self, now: float) -> None:
         """Play until now."""

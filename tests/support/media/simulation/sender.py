@@ -11,13 +11,15 @@ from media.congestion.estimator import Estimator
 from media.forward import rtcp, rtp
 from media.forward.departures import Departures
 from tests.support.media.simulation.camera import PAYLOAD, Camera
-from tests.support.media.synthetic import AUDIO, RTX, VIDEO
+from tests.support.media.synthetic import AUDIO, RED, RTX, VIDEO
 
 # The IDs of header extensions in the sender's packets.
 LEVEL_ID, NUMBER_ID, RID_ID, REPAIRED_ID = 1, 3, 10, 11
 AUDIO_SECONDS, AUDIO_OCTETS = 0.02, 80
+# What precedes the sound in a packet with redundancy (RED, RFC 2198): the former frame, 20 ms older, and this one.
+_BLOCKS = bytes([0x80 | AUDIO]) + (960 << 10 | AUDIO_OCTETS).to_bytes(3, "big") + bytes([AUDIO])
 # The rate of the sound with all headers, in bits per second.
-AUDIO_RATE = 60_000
+AUDIO_RATE = 95_000
 # The pacer sends at this multiple of the estimate, in bursts of this length.
 PACING, PACING_SECONDS = 2.5, 0.005
 # What waits longer than this in the pacer is not sent: the encoder drops the frame.
@@ -115,8 +117,8 @@ class Sender:
     # --- Media ------------------------------------------------------------------------------------------------
 
     def _speak(self) -> None:
-        stream = self.microphone
-        self._emit(stream, stream.timestamp(self._loop.time()), False, bytes(AUDIO_OCTETS), self._loop.time())
+        stream, content = self.microphone, _BLOCKS + bytes(2 * AUDIO_OCTETS)
+        self._emit(stream, stream.timestamp(self._loop.time()), False, content, self._loop.time())
 
     def _film(self) -> None:
         if self.camera is None:
@@ -253,7 +255,7 @@ def _element(id_: int, data: bytes) -> bytes:
 
 def microphone(ssrc: int) -> Stream:
     """Return the stream of a microphone."""
-    return Stream(ssrc, AUDIO, 48000)
+    return Stream(ssrc, RED, 48000)
 
 
 def layer(ssrc: int, rtx_ssrc: int, rid: str) -> Stream:
