@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from statistics import mean
 
 from media.forward import rtcp
+from tests.support.depth import examples
 from tests.support.media.path import Path
 from tests.support.media.simulation.call import Call
 from tests.support.media.simulation.camera import LARGE, MIDDLE, SMALL, Camera
@@ -271,7 +272,7 @@ async def free_again(call: Call) -> Measures:
     await call.pass_time(6)
     narrow(call, None)
     since = call.now
-    await call.pass_time(8)
+    await call.pass_time(10)
     return {"top layer after": first_shown(call, since, lambda place: place == TOP), **others(call, since)}
 
 
@@ -379,11 +380,11 @@ def _lost(call: Call, name: str) -> int:
 
 @plan("flapping")
 async def flapping(call: Call) -> Measures:
-    """The path becomes narrow and wide each second."""
+    """The path becomes narrow and wide each second, in deep runs for a minute."""
     await meet(call)
     await call.pass_time(SETTLED)
     since = call.now
-    for rate in (400_000, None) * 6:
+    for rate in (400_000, None) * examples(6, deep=30):
         narrow(call, rate)
         await call.pass_time(1)
     narrow(call, None)
