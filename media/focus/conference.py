@@ -142,7 +142,7 @@ class Conference:
                 yield
         self._speakers.listen(self.tracks.values(), now)
         is_due = now - self._chosen_at >= CHOICE_SECONDS
-        self._layers.choose(self.legs(), now, only_congested=not is_due)
+        self._layers.choose(self.legs(), now, only_urgent=not is_due)
         if is_due:
             self._chosen_at = now
         if now - self._reported_at >= REPORT_SECONDS:

@@ -27,7 +27,7 @@ from media.focus.downlink import Downlink
 from media.focus.feedback import Feedback
 from media.focus.layout import Layout
 from media.focus.quota import TICK_SECONDS, Quota
-from media.focus.retransmission import Retransmitter
+from media.focus.retransmission import Retransmitter, padding
 from media.focus.sources import Source, Sources
 from media.forward import rtcp
 from media.forward.arrivals import Arrivals
@@ -126,6 +126,8 @@ class Leg:
         self.quota = Quota(self.memory)
         self.sources = Sources(self.memory, round_trip, made_at=made_at)
         self.sinks: dict[int, Sink] = {}
+        # The sinks of paused videos, which get only padding.
+        self.parked: dict[int, Sink] = {}
         self.downlink = Downlink(round_trip, made_at=made_at)
         self.retransmitter = Retransmitter(round_trip, made_at=made_at)
         self.feedback = Feedback()
@@ -211,7 +213,7 @@ class Leg:
             await self.transport.close()
         self._port.forget(self)
         self.sources.clear()
-        self.sinks = {}
+        self.sinks, self.parked = {}, {}
         # Break the reference cycles, so that memory is freed now and not by the garbage collector.
         self.transport = self.channels = self.agent = None
 
@@ -292,11 +294,26 @@ class Leg:
 
     def pad(self, probe: int, now: float) -> int:
         """Send a packet of padding as part of a probe. Return its bytes with all headers; 0 if none was sent."""
-        packet = self.retransmitter.pad(self.sinks.values(), probe, now) if self.is_connected else None
-        if packet is None:
+        sink = self._padded()
+        if sink is None or not self.is_connected:
             return 0
+        packet = padding(sink, probe, now)
         self._port.send_rtp(self, packet)
         return len(packet) + OVERHEAD
+
+    @property
+    def can_pad(self) -> bool:
+        """Whether the participant gets a video whose stream can carry padding, or has a paused one."""
+        return self._padded() is not None
+
+    def _padded(self) -> Sink | None:
+        """Return a sink with numbered retransmissions, whose receiver has got its first packet."""
+        sinks = (
+            sink
+            for sink in [*self.sinks.values(), *self.parked.values()]
+            if sink.attached_at <= sink.track.last_sequence
+        )
+        return next((sink for sink in sinks if sink.departures is not None and sink.retransmits), None)
 
     def _take_receiver_reports(self, packet: RtcpRrPacket | RtcpSrPacket, now: float) -> None:
         """Record what the participant reports about the tracks that it gets."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from media.forward import rtp
-from media.forward.departures import Departures
 from media.forward.history import Kept
 from media.forward.pictures import shifted
 from media.forward.repair import Retransmissions, RoundTrip
@@ -58,14 +57,6 @@ class Retransmitter:
             elif age > UNREPAIRED_SECONDS:
                 self.unrepaired.add(track)
 
-    def pad(self, sinks: Iterable[Sink], probe: int, now: float) -> bytes | None:
-        """Return a packet of padding, as part of a probe. Return None if no sink has a stream for it."""
-        for sink in sinks:
-            type_ = next(iter(sink.retransmits.values()), None)
-            if sink.departures is not None and type_ is not None and sink.attached_at <= sink.track.last_sequence:
-                return _padding(sink, sink.departures, type_, probe, now)
-        return None
-
     def rate(self, seconds: float) -> float:
         """Return the rate of retransmissions in bits per second since the last call.
 
@@ -90,9 +81,14 @@ class Retransmitter:
         self._measured_at = now
 
 
-def _padding(sink: Sink, departures: Departures, payload_type: int, probe: int, now: float) -> bytes:
-    """Return a packet of padding in the stream of a sink's retransmissions (RFC 4588 section 4 allows it)."""
-    number = departures.note(_PADDING_SIZE, now, probe)
+def padding(sink: Sink, probe: int, now: float) -> bytes:
+    """Return a packet of padding in the stream of a sink's retransmissions (RFC 4588 section 4 allows it).
+
+    :raises ValueError: when the receiver does not get numbers in its retransmissions.
+    """
+    if sink.departures is None or not sink.retransmits:
+        raise ValueError("The receiver does not get numbers in its retransmissions.")
+    number, payload_type = sink.departures.note(_PADDING_SIZE, now, probe), next(iter(sink.retransmits.values()))
     timestamp = sink.track.last_timestamp + sink.shift.timestamp & 0xFFFFFFFF
     header = rtp.HEADER.pack(0xB0, payload_type, sink.rtx_sequence, timestamp, sink.track.rtx_ssrc)
     sink.rtx_sequence = sink.rtx_sequence + 1 & 0xFFFF
