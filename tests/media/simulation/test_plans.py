@@ -13,7 +13,7 @@ pytestmark = pytest.mark.once
 _CASES = [
     (name, seed)
     for name in PLANS
-    for seed in range(1, 1 + (examples(3, deep=18) if name in ROWS else examples(1, deep=11)))
+    for seed in range(1, 1 + (examples(3, deep=20) if name in ROWS else examples(1, deep=11)))
 ]
 
 
