@@ -61,7 +61,7 @@ import psutil
 
 from media.focus.node import Node, Settings
 from media.forward.datagrams import SLOT, Inbox, ffi
-from media.reports import Connection
+from media.reports import Connection, Sample, Verdict
 from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import VIDEO, Peer, Source, SyntheticConference
 
@@ -94,6 +94,12 @@ class _Reports:
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """Ignore broken connections: the missing packets reveal them."""
+
+    def connection_judged(self, conference: str, participant: str, verdict: Verdict, since: float) -> None:
+        """Ignore the records of connections."""
+
+    def sampled(self, conference: str, samples: list[Sample]) -> None:
+        """Ignore samples of quality."""
 
 
 async def serve(address: str, *, fast: bool) -> None:

@@ -23,6 +23,7 @@ from events import clock
 from events.models import Event, Session
 from events.numbers import read_number
 from events.states import SessionState
+from media.models import QualitySample
 
 if TYPE_CHECKING:
     ConferenceModelAdmin = admin.ModelAdmin[Conference]
@@ -184,22 +185,28 @@ class Section:
     fields: Mapping[str, str | None]
     ordering: Sequence[str]
     related: Sequence[str] = ()
+    # A column with the ID of a participant. The participant's name is shown instead.
+    participant: str = ""
     condition: Q = field(default_factory=Q)
 
     def table(self, conference_id: str) -> dict[str, object]:
         """Return the title, the columns (name and heading) and the rows (name and value) for a conference."""
         columns = [(name, heading or label_for_field(name, self.model)) for name, heading in self.fields.items()]
         own = self.model._default_manager.filter(self.condition, conference_id=conference_id)
-        rows = own.order_by(*self.ordering).select_related(*self.related)[:NEWEST]
+        rows = list(own.order_by(*self.ordering).select_related(*self.related)[:NEWEST])
+        ids = {getattr(row, self.participant) for row in rows} if self.participant else set()
+        names = {row.pk: str(row) for row in Participant.objects.filter(pk__in=ids)} if ids else {}
         return {
             "title": f"{self.title} (the newest {NEWEST})",
             "columns": columns,
-            "rows": [[(name, self._shown(row, name)) for name in self.fields] for row in rows],
+            "rows": [[(name, self._shown(row, name, names)) for name in self.fields] for row in rows],
         }
 
-    def _shown(self, row: Model, name: str) -> object:
-        """Return the value of a field as the admin displays it."""
+    def _shown(self, row: Model, name: str, names: Mapping[str, str]) -> object:
+        """Return the value of a field as the admin displays it. `names` are those of the rows' participants."""
         value = getattr(row, name)
+        if name == self.participant:
+            return names.get(value, value)
         if isinstance(value, Model):
             return str(value)
         return display_for_field(value, cast("Field[Any, Any]", self.model._meta.get_field(name)), "-")
@@ -255,6 +262,16 @@ SECTIONS = (
         _columns("created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", id="modId"),
         ordering=("-created_at",),
         related=("offered_by", "offered_to", "settled_by"),
+    ),
+    Section(
+        "quality",
+        QualitySample,
+        _columns(
+            *("at", "participant_id", "direction", "source", "score", "bitrate", "loss", "round_trip_ms", "jitter_ms"),
+            *("queue_ms", "silence_ms", "videos", "paused", "layers", "frame_rate", "frozen_ms", "concealed", "device"),
+        ),
+        ordering=("-id",),
+        participant="participant_id",
     ),
     Section("events", Event, _columns("at", "session", "seq", "type"), ordering=("-id",), related=("session",)),
 )

@@ -22,7 +22,7 @@ from conferences.shapes import (
     ParticipantShape,
 )
 from events.messages import ABSENT, Absent, EphemeralEvent, StoredEvent
-from media.reports import Connection
+from media.reports import Connection, Verdict
 
 
 class EventType(StrEnum):
@@ -53,6 +53,7 @@ class EventType(StrEnum):
     KNOCK_WITHDRAWN = "knock-withdrawn"
     KNOCK_ANSWERED = "knock-answered"
     SESSION_TERMINATED = "session-terminated"
+    CONNECTION_CHANGED = "connection-changed"
     ACTIVE_SPEAKER = "active-speaker"
     QUALITY = "quality"
 
@@ -361,6 +362,26 @@ class SessionTerminated(StoredEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConnectionChanged(StoredEvent):
+    """The quality of the participant's own connection to the focus has changed for some time.
+
+    Only the participant itself gets this event. It is the record of when the call was disturbed. For the others, and
+    for what the page shows at the moment, there is `quality`.
+
+    - `poor`: For 3 s, at least 8 % of the packets in one direction were lost.
+    - `interrupted`: The participant has answered no connectivity check for 6 s.
+    - `fine`: Neither has been the case for 10 s.
+
+    A participant gets at most 10 of these events at once, and then one per minute. The last state is always recorded.
+    """
+
+    type = EventType.CONNECTION_CHANGED
+    participant: Annotated[str, "The participant's ID."]
+    connection: Annotated[Verdict, "The quality of the connection."]
+    since: Annotated[datetime, "When the connection changed. The event comes later."]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ActiveSpeaker(EphemeralEvent):
     """The active speaker has changed. Everyone in the conference with an open WebSocket gets this event."""
 
@@ -412,6 +433,7 @@ EVENTS: tuple[type[StoredEvent] | type[EphemeralEvent], ...] = (
     KnockWithdrawn,
     KnockAnswered,
     SessionTerminated,
+    ConnectionChanged,
     ActiveSpeaker,
     Quality,
 )

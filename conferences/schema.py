@@ -60,10 +60,12 @@ _FIELDS: Mapping[Any, type[serializers.Field[Any, Any, Any, Any]]] = {
     str: serializers.CharField,
     bool: serializers.BooleanField,
     int: serializers.IntegerField,
+    float: serializers.FloatField,
 }
 SessionShape = _described(shapes.SessionShape)
 ParticipantShape = _described(shapes.ParticipantShape)
 ConferenceShape = _described(shapes.ConferenceShape)
+QualityShape = _described(shapes.QualityShape)
 
 
 class EventUrls(Shape):
@@ -97,6 +99,13 @@ class ConferenceList(Shape):
     """A page of conferences. `next` is the value of `after` for the next page, or null."""
 
     conferences = ConferenceShape(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class QualityList(Shape):
+    """A page of samples of quality. `next` is the value of `after` for the next page, or null."""
+
+    samples = QualityShape(many=True)
     next = serializers.CharField(allow_null=True)
 
 

@@ -9,7 +9,10 @@ from rest_framework import serializers
 
 from conferences.models import LONGEST_COMMENT, MOST_STARS, Access, Role, Topology
 from conferences.names import LONGEST_TYPED, has_hidden, is_plain, is_visible, normalize_comment, normalize_name
+from media.reports import DeviceKind
 
+# The most samples of quality in one request.
+MOST_SAMPLES = 24
 _NUMBER = RegexValidator(r"^\+[1-9][0-9]{1,14}\Z", "Write the number in E.164 format: '+' and up to 15 digits.")
 _ADDRESS = RegexValidator(r"^(?!tel:)|^tel:\+[1-9][0-9]{1,14}\Z", "Write a number as 'tel:+' and up to 15 digits.")
 _USERNAME = RegexValidator(r"^(?!tel:)", "A username must not begin with 'tel:'.")
@@ -196,3 +199,55 @@ class AdmissionSerializer(serializers.Serializer[Any]):
     """`PUT /mediaConferences/{confId}/knocks/{id}`."""
 
     admit = StrictBooleanField()
+
+
+@extend_schema_field(OpenApiTypes.NUMBER)
+class AmountField(serializers.Field[float, Any, float, Any]):
+    """A JSON number from 0 to `most`. DRF's own fields would also accept strings and booleans."""
+
+    def __init__(self, most: float, *, least: float = 0, **options: Any) -> None:
+        super().__init__(**options)
+        self.least, self.most = least, most
+
+    def to_internal_value(self, data: Any) -> float:
+        """Return the number. The comparison also refuses infinity, and whole numbers of any length."""
+        if type(data) not in {int, float} or not self.least <= data <= self.most:
+            raise serializers.ValidationError(f"Not a number from {self.least} to {self.most}.")
+        return float(data)
+
+    def to_representation(self, value: float) -> float:
+        """Return the number."""
+        return value
+
+
+class MeasuredSerializer(serializers.Serializer[Any]):
+    """What a client has measured in one direction."""
+
+    bitrate = AmountField(1e9)
+    loss = AmountField(1, required=False)
+    jitterMs = AmountField(30_000, required=False)  # noqa: N815
+    roundTripMs = AmountField(30_000, required=False)  # noqa: N815
+    retransmissions = AmountField(1e6, required=False)
+    videos = AmountField(1_000, required=False)
+    framesPerSecond = AmountField(1_000, required=False)  # noqa: N815
+    width = AmountField(16_384, required=False)
+    height = AmountField(16_384, required=False)
+    freezes = AmountField(10_000, required=False)
+    frozenMs = AmountField(30_000, required=False)  # noqa: N815
+    concealed = AmountField(1, required=False)
+
+
+class ClientSampleSerializer(serializers.Serializer[Any]):
+    """One sample of a client."""
+
+    ageMs = AmountField(600_000)  # noqa: N815
+    periodMs = AmountField(600_000, least=500)  # noqa: N815
+    up = MeasuredSerializer(required=False)
+    down = MeasuredSerializer(required=False)
+
+
+class ClientSamplesSerializer(serializers.Serializer[Any]):
+    """`POST /mediaConferences/{confId}/quality`."""
+
+    device = serializers.ChoiceField([each.value for each in DeviceKind], required=False)
+    samples = BoundedListField(child=ClientSampleSerializer(), min_length=1, max_length=MOST_SAMPLES)

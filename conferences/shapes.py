@@ -10,6 +10,7 @@ from conferences.machine import ConferenceState, ModificationKind, ModificationS
 from conferences.models import Access, LeftReason, Role, Topology
 from events.clock import Instant
 from events.states import SessionState
+from media.reports import DeviceKind, Direction, Source
 
 
 class SessionShape(TypedDict):
@@ -103,6 +104,44 @@ class KnockShape(TypedDict):
     id: str
     username: str
     device: str
+
+
+class LayerShape(TypedDict):
+    """How many videos are sent in one layer (simulcast)."""
+
+    rid: str
+    videos: int
+
+
+class QualityShape(TypedDict):
+    """The quality of a participant's connection in one direction, over the few seconds before `at`.
+
+    Values that are unknown are absent.
+    """
+
+    participant: Annotated[str, "The participant's ID."]
+    at: Instant
+    source: Annotated[Source, "Who has measured: the focus, or the client itself."]
+    direction: Annotated[Direction, "`up` is what the participant sends, `down` what it gets."]
+    score: Annotated[float, "From 1 (bad) to 5 (excellent)."]
+    bitrate: Annotated[int, "Media, in bits per second."]
+    loss: NotRequired[Annotated[float, "The share of packets that were lost, from 0 to 1."]]
+    jitterMs: NotRequired[int]
+    roundTripMs: NotRequired[int]
+    retransmissions: NotRequired[Annotated[int, "Packets that were requested again (`up`) or sent again (`down`)."]]
+    estimate: NotRequired[Annotated[int, "The estimated bandwidth to the participant, in bits per second."]]
+    queueMs: NotRequired[Annotated[int, "How long packets wait on the way to the participant."]]
+    silenceMs: NotRequired[Annotated[int, "For how long the participant has not answered a connectivity check."]]
+    videos: NotRequired[Annotated[int, "The number of videos, paused ones included."]]
+    paused: NotRequired[Annotated[int, "The number of videos that do not fit the connection."]]
+    layers: NotRequired[Annotated[list[LayerShape], "The layers of videos that are sent in several."]]
+    framesPerSecond: NotRequired[Annotated[int, "Of the largest picture."]]
+    width: NotRequired[Annotated[int, "Of the largest picture, in pixels."]]
+    height: NotRequired[Annotated[int, "Of the largest picture, in pixels."]]
+    freezes: NotRequired[Annotated[int, "How often the picture froze that froze longest."]]
+    frozenMs: NotRequired[Annotated[int, "For how long that picture was frozen."]]
+    concealed: NotRequired[Annotated[float, "The share of sound that the decoder has invented, from 0 to 1."]]
+    device: NotRequired[Annotated[DeviceKind, "The kind of the client's device."]]
 
 
 class OfferShape(TypedDict):

@@ -6,6 +6,7 @@ from conferences.views.conferences import ConferencesView, ConferenceView
 from conferences.views.hands import HandView
 from conferences.views.lobby import KnocksView, KnockView, LockView
 from conferences.views.participants import MuteView, ParticipantsView, ParticipantView, RatingView, RoleView
+from conferences.views.quality import QualityView
 from conferences.views.sessions import AwayView, SessionsView, SessionView
 
 urlpatterns = [
@@ -15,6 +16,7 @@ urlpatterns = [
     path("mediaConferences", ConferencesView.as_view(), name="conferences"),
     path("mediaConferences/<str:conference_id>", ConferenceView.as_view(), name="conference"),
     path("mediaConferences/<str:conference_id>/lock", LockView.as_view(), name="lock"),
+    path("mediaConferences/<str:conference_id>/quality", QualityView.as_view(), name="quality"),
     path("mediaConferences/<str:conference_id>/knocks", KnocksView.as_view(), name="knocks"),
     path("mediaConferences/<str:conference_id>/knocks/<str:knock_id>", KnockView.as_view(), name="knock"),
     path(

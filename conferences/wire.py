@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import cast
 
 from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
 from conferences.models import FOCUS, Access, Conference, Knock, LeftReason, Modification, Participant, Role, Topology
@@ -12,11 +13,14 @@ from conferences.shapes import (
     ModificationShape,
     OriginShape,
     ParticipantShape,
+    QualityShape,
     SessionShape,
 )
 from events.clock import instant
 from events.models import Session
 from events.states import SessionState
+from media.models import QualitySample
+from media.reports import DeviceKind, Direction, Source
 
 
 def session(row: Session) -> SessionShape:
@@ -84,6 +88,43 @@ def modification(row: Modification) -> ModificationShape:
 def knock(row: Knock) -> KnockShape:
     """Return a knock as the host sees it. Load the row with its session (`select_related`)."""
     return {"id": row.pk, "username": row.username, "device": row.session.device}
+
+
+def quality(row: QualitySample) -> QualityShape:
+    """Return a sample of quality. What is unknown is left out."""
+    optional: dict[str, object] = {
+        "loss": _share(row.loss),
+        "jitterMs": row.jitter_ms,
+        "roundTripMs": row.round_trip_ms,
+        "retransmissions": row.retransmissions,
+        "estimate": row.estimate,
+        "queueMs": row.queue_ms,
+        "silenceMs": row.silence_ms,
+        "videos": row.videos,
+        "paused": row.paused,
+        "layers": [{"rid": rid, "videos": number} for rid, number in row.layers.items()] or None,
+        "framesPerSecond": row.frame_rate,
+        "width": row.width,
+        "height": row.height,
+        "freezes": row.freezes,
+        "frozenMs": row.frozen_ms,
+        "concealed": _share(row.concealed),
+        "device": DeviceKind(row.device) if row.device else None,
+    }
+    known = {name: value for name, value in optional.items() if value is not None}
+    sample: QualityShape = {
+        "participant": row.participant_id,
+        "at": instant(row.at),
+        "source": Source(row.source),
+        "direction": Direction(row.direction),
+        "score": row.score,
+        "bitrate": row.bitrate,
+    }
+    return cast("QualityShape", {**sample, **known})
+
+
+def _share(thousandths: int | None) -> float | None:
+    return None if thousandths is None else thousandths / 1000
 
 
 def conference(

@@ -240,6 +240,7 @@ RING_DURATION = timedelta(seconds=env.number("SBE_RING_SECONDS", 30, least=0.1, 
 MODIFICATION_LIFETIME = timedelta(seconds=env.number("SBE_MODIFICATION_SECONDS", 30, least=0.1, most=600))
 MOVE_WINDOW = timedelta(seconds=env.number("SBE_MOVE_WINDOW_SECONDS", 5, least=0.1, most=60))
 EVENT_RETENTION = timedelta(seconds=env.number("SBE_EVENT_RETENTION_SECONDS", 86400, least=1, most=365 * 86400))
+QUALITY_RETENTION = timedelta(days=env.number("SBE_QUALITY_RETENTION_DAYS", 7, least=0.01, most=36500))
 RECORD_RETENTION = timedelta(days=env.number("SBE_RECORD_RETENTION_DAYS", 365, least=1, most=36500))
 # One core could not forward the media of a larger conference.
 CONFERENCE_CAPACITY = env.integer("SBE_CONFERENCE_CAPACITY", 32, least=2, most=40)

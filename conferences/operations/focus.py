@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from conferences.event_types import ActiveSpeaker, Quality
+from conferences.event_types import ActiveSpeaker, ConnectionChanged, Quality
 from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import begin_ringing, remove
@@ -30,7 +30,7 @@ from events.messages import EphemeralEvent
 from media import tasks
 from media.messages import AnswerTask, FocusOffer, OfferTask, Refusal, RefusalCode, Result, TaskKind, read_request
 from media.models import MediaTask
-from media.reports import Assignment, Connection
+from media.reports import Assignment, Connection, Verdict
 from media.sdp.description import Description, parse
 
 logger = logging.getLogger(__name__)
@@ -204,6 +204,26 @@ def speaker_changed(*, conference_id: str, participant_id: str, by: Assignment) 
 def connection_changed(*, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
     """Tell a conference the quality of the connection between a participant and the focus."""
     _tell_ephemeral(conference_id, by, Quality(participant=participant_id, connection=connection))
+
+
+# Called by the media node, through the wiring. Only the participant itself gets the event.
+@transaction.atomic(savepoint=False)
+def record_connection(
+    *, conference_id: str, participant_id: str, verdict: Verdict, since: datetime, by: Assignment, now: datetime
+) -> None:
+    """Record a change of the quality of a participant's connection in the participant's log.
+
+    :param since: when the connection changed. The node reports it later, because it waits for a lasting change.
+    """
+    try:
+        locked = lock(conference_id, now=now)
+        participant = locked.participant(participant_id)
+    except NotFoundError:
+        return
+    served = by == Assignment(locked.conference.media_node, locked.conference.generation)
+    if served and participant.is_joined:
+        locked.tell(participant, ConnectionChanged(participant=participant.pk, connection=verdict, since=since))
+        locked.send_events()
 
 
 def _tell_ephemeral(conference_id: str, by: Assignment, event: EphemeralEvent) -> None:

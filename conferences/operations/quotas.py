@@ -26,6 +26,8 @@ from events.models import Session
 
 # The seconds in which a user may make `CHANGES_AT_ONCE` changes.
 _BURST_SECONDS = 5
+# Samples of quality of one session in a minute; each direction counts. A client makes 24, and may send them late.
+SAMPLES_PER_MINUTE = 96
 
 
 def require_session(session: Session, *, now: datetime) -> None:
@@ -69,6 +71,14 @@ def require_change(participant: Participant) -> None:
     user = key_of(participant.username)
     require_room(f"burst.{user}", settings.CHANGES_AT_ONCE, window=_BURST_SECONDS)
     require_room(f"changes.{user}", settings.CHANGES_PER_MINUTE)
+
+
+def require_samples(session: Session, number: int) -> None:
+    """Count samples of quality that a client sends.
+
+    :raises RateLimitedError: when the session has sent too many of them in the last minute.
+    """
+    require_room(f"samples.{session.pk}", SAMPLES_PER_MINUTE, number)
 
 
 def require_reading(session: Session, modification_id: str, text: str) -> None:

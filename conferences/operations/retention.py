@@ -20,7 +20,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from conferences.models import Conference, KeptAnswer, Knock, Modification, Participant, Stay
 from conferences.scrubbing import scrub, scrub_event
 from events.models import Event, Session
-from media import tasks
+from media import samples, tasks
 
 KEPT_ANSWERS_LIFETIME = timedelta(hours=24)
 # Media tasks older than this are deleted, because no node executes them any more. Media nodes silent for this long are
@@ -38,7 +38,7 @@ _SCRUB_OVERLAP = timedelta(minutes=5)
 # A function that writes a scrubbed row, and returns whether that changed anything.
 Write = Callable[[], bool]
 
-KINDS = ("events", "answers", "conferences", "sessions", "media tasks")
+KINDS = ("events", "answers", "conferences", "sessions", "media tasks", "samples of quality")
 
 
 def prune(*, now: datetime) -> dict[str, int]:
@@ -62,6 +62,8 @@ def prune_in_batches(*, now: datetime) -> Iterator[tuple[str, int]]:
     yield from _delete_conferences(ended_before)
     yield from _repeat("sessions", partial(_delete_sessions, ended_before))
     yield from _repeat("media tasks", partial(tasks.prune, now=now, age=MEDIA_TASKS_LIFETIME, limit=BATCH))
+    until = now - settings.QUALITY_RETENTION
+    yield from _repeat("samples of quality", partial(samples.prune, until=until, limit=BATCH))
     yield from _scrub_descriptions(now)
     yield from _scrub_old_legs()
 

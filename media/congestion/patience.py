@@ -10,9 +10,9 @@ FIRST_HOLD, LONGEST_HOLD, LASTING_SECONDS = 2.0, 30.0, 10.0
 # If the estimate is this many times what it was during the congestion, the path is another now, and the hold ends. The
 # factor doubles each time that this was an error.
 ANOTHER_PATH = 2.0
-# A video is paused if less than LEAST_SHARE of all smallest layers has fitted for PAUSE_SECONDS. Estimates are low while
-# the queue of a suddenly narrow path empties, and while another receiver behind the same path fills its queue. If less
-# than FAR_SHARE fits, the wait is FAR_PAUSE_SECONDS, because the sound suffers meanwhile.
+# A video is paused if less than LEAST_SHARE of all smallest layers has fitted for PAUSE_SECONDS. Until the queue of a
+# suddenly narrow path is empty, estimates are low, and while another receiver behind the same path fills its queue. If
+# less than FAR_SHARE fits, the wait is FAR_PAUSE_SECONDS, because the sound suffers meanwhile.
 LEAST_SHARE, PAUSE_SECONDS = 0.8, 3.0
 FAR_SHARE, FAR_PAUSE_SECONDS = 0.5, 0.5
 

@@ -12,6 +12,7 @@ corrects the omissions of an earlier one. The parts of a conference have modules
 - `layers`: which layer of each video each leg gets.
 - `speakers`: the active speaker.
 - `liveness`: which connections are poor, silent or lost.
+- `sampler`: samples of the quality of each connection, for support.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from media.focus.pacing import Pacer
 from media.focus.participants import Participant, State, legs_of
 from media.focus.redundancy import Redundancy
 from media.focus.routing import Routing
+from media.focus.sampler import Sampler
 from media.focus.services import Services
 from media.focus.signalling import Signalling
 from media.focus.speakers import Speakers
@@ -39,6 +41,8 @@ from media.messages import AnswerTask, Cause, ConferenceView, OfferTask, Result,
 REPORT_SECONDS = 1.0
 # How often the layers of the receivers are chosen.
 CHOICE_SECONDS = 0.3
+# How often the quality of the connections is sampled.
+SAMPLE_SECONDS = 5.0
 
 
 class Conference:
@@ -64,7 +68,10 @@ class Conference:
         self._pacer = Pacer()
         self._redundancy = Redundancy()
         self._layers = LayerChoice(self.routing, services.spawn, services.now)
+        self._sampler = Sampler(self.routing)
+        self._report_samples = partial(services.reports.sampled, id_)
         self._reported_at = self._chosen_at = 0.0
+        self._sampled_at = services.now()
         self._turn = asyncio.Lock()
 
     def legs(self) -> list[Leg]:
@@ -152,10 +159,17 @@ class Conference:
             for participant in list(self.participants.values()):
                 if participant.leg is not None:
                     participant.leg.report(now)
-                    participant.quality.judge(participant.leg.lost(now))
+                    losses = participant.leg.losses(now)
+                    participant.quality.judge(max(losses))
+                    self._sampler.note(participant.leg, *losses, now)
                     yield
             for leg, track in self._redundancy.choose(self.legs(), now):
                 self.routing.connect(leg, track)
+        if now - self._sampled_at >= SAMPLE_SECONDS:
+            self._sampled_at = now
+            for samples in self._sampler.sample(self.legs(), now):
+                self._report_samples(samples)
+                yield
 
     def pace(self, seconds: float) -> None:
         """Slow down senders of video to the rate that the slowest receiver can take.
@@ -164,6 +178,7 @@ class Conference:
         """
         rates = {track: track.rate(seconds) for track in self.routing.every_track()}
         self._layers.measured(rates)
+        self._sampler.measured(rates, seconds)
         for leg, track in self._pacer.pace(self.legs(), rates, seconds):
             self.routing.connect(leg, track)
 

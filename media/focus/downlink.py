@@ -1,6 +1,7 @@
 """The participant's RTCP reports about the connection from the node: bandwidth, loss and round trip."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from aiortc.rtp import RtcpReceiverInfo
 
@@ -13,6 +14,16 @@ from media.forward.tracks import Sink, Track
 
 # An estimate of the bandwidth is valid for this many seconds. Browsers repeat their estimates at least once a second.
 ESTIMATE_COUNTS_SECONDS = 8.0
+
+
+class _Report(NamedTuple):
+    """What the last receiver report about a track says."""
+
+    at: float
+    # The share of lost packets.
+    lost: float
+    # In units of the RTP clock.
+    jitter: int
 
 
 class Downlink:
@@ -44,8 +55,8 @@ class Downlink:
         self._estimated_at = made_at
         # The node's own estimate, once feedback for it has come.
         self.estimator: Estimator | None = None
-        # For each SSRC: when the last receiver report came, and the share of packets that it reports as lost.
-        self._lost: dict[int, tuple[float, float]] = {}
+        # The last receiver report by SSRC.
+        self._reports: dict[int, _Report] = {}
 
     def take_estimate(self, estimate: int | None, now: float) -> None:
         """Record the participant's estimate of the bandwidth (REMB) in bits per second; None if it has stated none."""
@@ -80,7 +91,7 @@ class Downlink:
 
     def take_report(self, sink: Sink, report: RtcpReceiverInfo, now: float) -> None:
         """Record a receiver report about a track that the participant gets."""
-        self._lost[report.ssrc] = (now, report.fraction_lost / 256)
+        self._reports[report.ssrc] = _Report(now, report.fraction_lost / 256, report.jitter)
         self._measure_round_trip(sink, report, now)
 
     def _measure_round_trip(self, sink: Sink, report: RtcpReceiverInfo, now: float) -> None:
@@ -97,11 +108,20 @@ class Downlink:
         connection.
         """
         worst = 0.0
-        for ssrc, (at, share) in list(self._lost.items()):
+        for ssrc, (at, share, _) in list(self._reports.items()):
             sink = sinks.get(ssrc)
             if sink is None or now - at >= REPORT_COUNTS_SECONDS:
-                del self._lost[ssrc]
+                del self._reports[ssrc]
             else:
                 source = sink.track.stream
                 worst = max(worst, share - (source.lost if source is not None else 0))
         return worst
+
+    def jitter(self, sinks: Mapping[int, Sink]) -> float | None:
+        """Return the jitter on the way to the participant, in seconds; None if it is unknown.
+
+        Sound comes first. Packets of a picture share a timestamp, so the jitter of video is not that of the path.
+        """
+        tracks = [(sinks[ssrc].track, report.jitter) for ssrc, report in self._reports.items() if ssrc in sinks]
+        chosen = [each for each in tracks if each[0].kind == "audio"] or tracks
+        return max((jitter / track.clock_rate for track, jitter in chosen), default=None)

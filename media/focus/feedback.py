@@ -22,10 +22,14 @@ NO_LIMIT = 1 << 27
 
 
 class Feedback:
-    """Writes the feedback to one participant. `lost` is the share of that participant's packets lost recently."""
+    """Writes the feedback to one participant.
+
+    `lost` is the share of that participant's packets lost recently, and `requested` how many were requested again.
+    """
 
     def __init__(self) -> None:
         self.lost = 0.0
+        self.requested = 0
         self._ssrc = secrets.randbits(32)
         self._cname = secrets.token_hex(8)
         # Whether feedback may be sent outside a compound packet (RFC 5506). All sections share one transport, so this
@@ -42,6 +46,7 @@ class Feedback:
     def nack(self, stream: Stream, now: float) -> bytes | None:
         """Return a NACK for the packets of a stream that must be requested now; None if there are none."""
         lost = list(stream.due(now))
+        self.requested += len(lost)
         return self._packet(rtcp.nack(self._ssrc, stream.ssrc, lost)) if lost else None
 
     def picture_loss(self, stream: Stream) -> bytes:

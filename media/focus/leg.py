@@ -8,6 +8,7 @@
 - `feedback`: the RTCP to the participant about its own streams.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ from media.focus.downlink import Downlink
 from media.focus.feedback import Feedback
 from media.focus.layout import Layout
 from media.focus.quota import TICK_SECONDS, Quota
-from media.focus.retransmission import Retransmitter, padding
+from media.focus.retransmission import AGAIN_SECONDS, Retransmitter, padding
 from media.focus.sources import Source, Sources
 from media.forward import rtcp
 from media.forward.arrivals import Arrivals
@@ -121,7 +122,7 @@ class Leg:
         self.srtp_tx: Any = None
         self._srtp_rx: Any = None
         self._is_over = False
-        round_trip = RoundTrip()
+        self.round_trip = round_trip = RoundTrip()
         self.addresses = Addresses(made_at)
         self.quota = Quota(self.memory)
         self.sources = Sources(self.memory, round_trip, made_at=made_at)
@@ -147,9 +148,13 @@ class Leg:
         """Whether media can be sent and received."""
         return self.srtp_tx is not None and self.addresses.destination is not None
 
+    def losses(self, now: float) -> tuple[float, float]:
+        """Return the shares of packets recently lost from the participant and to it, each between 0 and 1."""
+        return self.feedback.lost, self.downlink.lost(self.sinks, now)
+
     def lost(self, now: float) -> float:
         """Return the share of packets that was recently lost in the worse direction, between 0 and 1."""
-        return max(self.feedback.lost, self.downlink.lost(self.sinks, now))
+        return max(self.losses(now))
 
     # --- Addresses and keys -----------------------------------------------------------------------------------
 
@@ -289,8 +294,17 @@ class Leg:
         if sink is not None:
             for packet in self.retransmitter.answer(sink, nack.lost, now, self.downlink.queue):
                 self._port.send_rtp(self, packet)
+            if again := self.retransmitter.again:
+                self.retransmitter.again = []
+                asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._repeat, sink, again, now + AGAIN_SECONDS)
         while self.retransmitter.unrepaired:
             self._observer.key_frame_wanted(self, self.retransmitter.unrepaired.pop())
+
+    def _repeat(self, sink: Sink, sequences: list[int], now: float) -> None:
+        """Send packets once more that were sent again shortly before."""
+        if self.is_connected and self.sinks.get(sink.track.ssrc) is sink:
+            for packet in self.retransmitter.repeat(sink, sequences, now):
+                self._port.send_rtp(self, packet)
 
     def pad(self, probe: int, now: float) -> int:
         """Send a packet of padding as part of a probe. Return its bytes with all headers; 0 if none was sent."""

@@ -1,5 +1,7 @@
 """Watch the connections of a conference: report the quality of each, and close silent legs and unused conferences.
 
+The quality is reported twice: as an unstored notice to everybody, and as a change that the participant's log records.
+
 A leg counts as alive when its destination answers a connectivity check of the node (consent, RFC 7675).
 """
 
@@ -7,8 +9,10 @@ import logging
 from collections.abc import Callable
 
 from media.focus.participants import Participant
+from media.focus.quality import POOR_JUDGEMENTS
 from media.focus.services import Reports
-from media.reports import LOST_SECONDS, Connection
+from media.reports import LOST_SECONDS, Connection, Verdict
+from media.score import INTERRUPTED_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +41,7 @@ class Liveness:
             return
         silent_for = now - leg.addresses.seen_at
         self._report(participant, _connection(participant, silent_for), now)
+        self._record(participant, silent_for, now)
         if silent_for > LOST_SECONDS:
             logger.info("conference %s: leg %s of %s is lost", self._conference_id, leg.id, participant.id)
             self._drop(participant)
@@ -47,6 +52,17 @@ class Liveness:
         if connection != participant.connection or is_due:
             participant.connection, participant.reported_at = connection, now
             self._reports.connection_changed(self._conference_id, participant.id, connection)
+
+    def _record(self, participant: Participant, silent_for: float, now: float) -> None:
+        """Report the changes that the participant's log must record."""
+        verdict, seconds = Verdict.FINE, 0.0
+        if silent_for >= INTERRUPTED_SECONDS:
+            verdict, seconds = Verdict.INTERRUPTED, silent_for
+        elif participant.quality.is_poor:
+            verdict, seconds = Verdict.POOR, float(POOR_JUDGEMENTS)
+        change = participant.record.judge(verdict, now - seconds, now)
+        if change is not None:
+            self._reports.connection_judged(self._conference_id, participant.id, *change)
 
     def is_deserted(self, now: float, *, is_used: bool) -> bool:
         """Tell whether the conference has been unused for LOST_SECONDS, so it has ended or another node serves it.

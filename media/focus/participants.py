@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from media.allowance import Allowance
 from media.focus.leg import Leg
 from media.focus.quality import Quality
+from media.focus.record import Record
 from media.forward.tracks import Track
 from media.messages import Cause, FocusOffer, ParticipantView
 from media.reports import Connection
@@ -45,6 +46,7 @@ class Participant:
     connection: Connection = Connection.CONNECTED
     reported_at: float = 0.0
     quality: Quality = field(default_factory=Quality)
+    record: Record = field(default_factory=Record)
     # The causes that the next offer to this participant announces, the oldest first.
     causes: list[Cause] = field(default_factory=list)
     # The tracks that the participant should have got when it last rejected an offer, or had given too many unusable

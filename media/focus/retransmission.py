@@ -14,20 +14,30 @@ MEASURE_SECONDS = 1.0
 OLDEST_SECONDS = 1.5
 # If a packet that is still missing after this time cannot be sent again, only a key frame helps.
 UNREPAIRED_SECONDS = 0.4
+# From this share of lost packets on, repeats are sent twice, the second time after AGAIN_SECONDS. A lost repeat costs
+# another round trip, which is long enough to be seen. The budget is the same.
+LOSSY, AGAIN_SECONDS = 0.02, 0.02
 # The bytes of padding in a packet of a probe: the most that its last byte can state. And the bytes of that packet.
 _PADDING = 255
 _PADDING_SIZE = rtp.HEADER_SIZE + 8 + _PADDING
 
 
 class Retransmitter:
-    """Answers one participant's NACKs. The budget depends on the rate that the participant's connection carries."""
+    """Answers one participant's NACKs. The budget depends on the rate that the participant's connection carries.
+
+    `resent` counts the packets sent again, and `forwarded_octets` the bytes of the media forwarded.
+    """
 
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
         self._round_trip = round_trip
         self._budget = Retransmissions()
         self._octets = 0
+        self._is_lossy = False
+        self.resent = self.forwarded_octets = 0
         # The tracks of which a requested packet could not be sent again in time.
         self.unrepaired: set[Track] = set()
+        # The packets that were sent again since the caller last cleared this list, if they should be sent once more.
+        self.again: list[int] = []
         # For each track, by SSRC: the packets and octets that had been forwarded at the last measurement.
         self._forwarded: dict[int, tuple[int, int]] = {}
         self._measured_at = made_at
@@ -44,18 +54,32 @@ class Retransmitter:
         for sequence in lost:
             if not budget.look_up():
                 return
-            kept = track.kept(sequence - sink.distance & 0xFFFF)
-            if kept is None or kept.sequence < sink.begins or kept.packet[1] & 0x7F not in sink.payload_types:
-                continue
-            if not budget.is_due(track.ssrc, sequence, now, self._round_trip.seconds + queue):
+            kept = _kept(sink, sequence - sink.distance)
+            if kept is None or not budget.is_due(track.ssrc, sequence, now, self._round_trip.seconds + queue):
                 continue
             age = _age(track, kept, now)
             if age <= OLDEST_SECONDS and budget.spend(track.ssrc, sequence, len(kept.packet), now):
-                packet = _repeated(sink, kept, now)
-                self._octets += len(packet)
-                yield packet
+                yield self._repeat(sink, kept, now)
+                if self._is_lossy:
+                    self.again.append(kept.sequence)
             elif age > UNREPAIRED_SECONDS:
                 self.unrepaired.add(track)
+
+    def repeat(self, sink: Sink, sequences: Iterable[int], now: float) -> Iterator[bytes]:
+        """Yield packets of a sink once more, as far as the budget allows.
+
+        :param sequences: the track's own numbers, as `again` lists them.
+        """
+        for sequence in sequences:
+            kept, number = _kept(sink, sequence), sequence + sink.distance & 0xFFFF
+            if kept is not None and self._budget.spend(sink.track.ssrc, number, len(kept.packet), now):
+                yield self._repeat(sink, kept, now)
+
+    def _repeat(self, sink: Sink, kept: Kept, now: float) -> bytes:
+        packet = _repeated(sink, kept, now)
+        self._octets += len(packet)
+        self.resent += 1
+        return packet
 
     def rate(self, seconds: float) -> float:
         """Return the rate of retransmissions in bits per second since the last call.
@@ -68,6 +92,7 @@ class Retransmitter:
     def tick(self, now: float, seconds: float, *, estimate: int, lost: float) -> None:
         """Renew the budget. The arguments are those of `Retransmissions.tick`."""
         self._budget.tick(now, seconds, estimate=estimate, lost=lost)
+        self._is_lossy = lost >= LOSSY
 
     def measure(self, sinks: Mapping[int, Sink], now: float) -> None:
         """Measure, once per MEASURE_SECONDS, the rate of the media forwarded to the participant."""
@@ -77,8 +102,18 @@ class Retransmitter:
         self._forwarded = {ssrc: sink.forwarded for ssrc, sink in sinks.items()}
         packets = sum(each - before.get(ssrc, (each, 0))[0] for ssrc, (each, _) in self._forwarded.items())
         octets = sum(each - before.get(ssrc, (0, each))[1] for ssrc, (_, each) in self._forwarded.items())
-        self._budget.forwarded(octets + rtp.HEADER_SIZE * packets, packets, now - self._measured_at)
+        octets += rtp.HEADER_SIZE * packets
+        self.forwarded_octets += octets
+        self._budget.forwarded(octets, packets, now - self._measured_at)
         self._measured_at = now
+
+
+def _kept(sink: Sink, sequence: int) -> Kept | None:
+    """Return the newest packet with this sequence number in the track, if it may be sent to the participant again."""
+    kept = sink.track.kept(sequence & 0xFFFF)
+    if kept is None or kept.sequence < sink.begins or kept.packet[1] & 0x7F not in sink.payload_types:
+        return None
+    return kept
 
 
 def padding(sink: Sink, probe: int, now: float) -> bytes:

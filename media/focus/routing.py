@@ -87,6 +87,14 @@ class Routing:
         layers, place = self._layers(track), section.rids.index(rid)
         return layers[place] if place < len(layers) else None
 
+    def rid(self, layer: Track) -> str:
+        """Return the rid of a layer, as the participant that sends it names it; "" if it has none now."""
+        section = self._layout(layer).published.get(layer.label)
+        ladder = self.ladders.get((layer.participant, layer.label))
+        if section is None or ladder is None or layer not in ladder.layers[: len(section.rids)]:
+            return ""
+        return section.rids[ladder.layers.index(layer)]
+
     def _new_track(self, id_: str, section: Section, like: Track | None = None) -> Track:
         """Return a new track, or a further layer of another one."""
         history = self._new_history(id_) if section.kind == "video" else None

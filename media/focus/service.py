@@ -5,6 +5,7 @@ loop. Slow tasks never make the node look dead, because the heartbeat does not w
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import threading
@@ -12,18 +13,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
-from media import tasks
+from media import samples, tasks
 from media.focus.heartbeat import Heartbeat
 from media.focus.inspection import NodeCounts
 from media.focus.node import Node, Settings, prepare_interpreter
 from media.messages import Refusal, RefusalCode, Result, read_task
 from media.models import MediaTask
-from media.reports import Assignment, Connection
+from media.reports import Assignment, Connection, Sample, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ _CANCEL_SECONDS = 2.0
 _REPORTS_KEPT = 10_000
 # Deliver this many reports before the next tasks.
 REPORTS_AT_ONCE = 20
+# The most samples of quality that wait for the database; the oldest are dropped. That is a minute of 400 legs.
+SAMPLES_KEPT = 10_000
 
 
 class Settle(Protocol):
@@ -70,6 +73,21 @@ class ConnectionChanged(Protocol):
     def __call__(self, *, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None: ...
 
 
+class RecordConnection(Protocol):
+    """Records a change of the quality of a participant's connection in the participant's event log."""
+
+    def __call__(
+        self,
+        *,
+        conference_id: str,
+        participant_id: str,
+        verdict: Verdict,
+        since: datetime,
+        by: Assignment,
+        now: datetime,
+    ) -> None: ...
+
+
 class Assigned(Protocol):
     """Returns the conferences that are assigned to a node: the generation of each assignment, by conference ID."""
 
@@ -88,6 +106,7 @@ class Wiring:
     leg_lost: LegLost
     speaker_changed: SpeakerChanged
     connection_changed: ConnectionChanged
+    record_connection: RecordConnection
     assigned: Assigned
     now: Callable[[], datetime]
     enter: Callable[[asyncio.AbstractEventLoop], None]
@@ -123,6 +142,8 @@ class Service:
         # The newest speaker of each conference, until that speaker is announced.
         self._speaking: dict[str, tuple[str, Assignment]] = {}
         self._refused_reports = 0
+        # The samples that wait: the conference, the time by the monotonic clock, and the sample.
+        self._samples: deque[tuple[str, float, Sample]] = deque(maxlen=SAMPLES_KEPT)
         # The tasks that have begun but are not settled, by the ID of the row.
         self._trials: dict[int, _Trial] = {}
         # The conferences whose next task waits after a failure, with the time at which it is tried again.
@@ -206,6 +227,28 @@ class Service:
             )
         )
 
+    def connection_judged(self, conference: str, participant: str, verdict: Verdict, since: float) -> None:
+        """Queue the record of a participant's connection. Call this on the node's loop."""
+        by, begun = self._assignment(conference), time.monotonic() - (self._loop.time() - since)
+
+        def record() -> None:
+            now = self._wiring.now()
+            self._wiring.record_connection(
+                conference_id=conference,
+                participant_id=participant,
+                verdict=verdict,
+                since=now - timedelta(seconds=time.monotonic() - begun),
+                by=by,
+                now=now,
+            )
+
+        self._report(record)
+
+    def sampled(self, conference: str, samples: list[Sample]) -> None:
+        """Queue samples. This wakes nobody: the thread for tasks looks for samples whenever it polls."""
+        now = time.monotonic()
+        self._samples.extend((conference, now, each) for each in samples)
+
     def held(self) -> dict[str, int]:
         """Return the conferences that this node serves, with the generation of each."""
         return self._node.held()
@@ -235,6 +278,7 @@ class Service:
             try:
                 while not self._stopping.is_set() and self._handle_some():
                     pass
+                self._store_samples()
             except (OperationalError, InterfaceError) as error:
                 logger.warning("The media node cannot use the database; it tries again soon: %s", error)
                 self._wait_for_database()
@@ -310,6 +354,30 @@ class Service:
                 raise
             except Exception:
                 logger.exception("conference %s: the active speaker cannot be announced", conference)
+
+    def _store_samples(self) -> None:
+        """Store one batch of samples. Samples that cannot be stored are lost: tasks and reports must not wait for them.
+
+        If more samples wait, do not wait for the next poll.
+        """
+        # The node's loop may add samples meanwhile, and thus drop the oldest.
+        batch: list[tuple[str, float, Sample]] = []
+        with contextlib.suppress(IndexError):
+            while len(batch) < samples.BATCH:
+                batch.append(self._samples.popleft())
+        if not batch:
+            return
+        now, clock = self._wiring.now(), time.monotonic()
+        try:
+            samples.store(
+                samples.Taken(conference, now - timedelta(seconds=clock - at), sample)
+                for conference, at, sample in batch
+            )
+        except Exception as error:
+            logger.warning("%d samples of quality are lost: they cannot be stored: %r", len(batch), error)
+            close_old_connections()
+        if self._samples:
+            self._woken.set()
 
     def _resting(self) -> list[str]:
         """Return the conferences whose next task has failed and waits for its retry."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 from media.aiortc_adapter import Certificate
 from media.focus.port import Port
 from media.focus.relay import Budget
-from media.reports import Connection
+from media.reports import Connection, Sample, Verdict
 from media.sdp.writer import LocalEnd
 from media.transport.dtls import Handshakes
 
@@ -25,6 +25,12 @@ class Reports(Protocol):
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """A participant's connection now has this quality."""
+
+    def connection_judged(self, conference: str, participant: str, verdict: Verdict, since: float) -> None:
+        """A participant's connection has had this quality since this time. The participant's log must record it."""
+
+    def sampled(self, conference: str, samples: list[Sample]) -> None:
+        """These are the samples of the last seconds, of one leg."""
 
 
 class Aside(Protocol):

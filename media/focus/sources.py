@@ -159,6 +159,15 @@ class Sources:
         received, at = self._heard.get(stream.ssrc, (0, float("-inf")))
         return stream.received > received or self._ticked_at - at < SILENT_SOURCE_SECONDS
 
+    def jitter(self) -> float | None:
+        """Return the jitter of what the participant sends, in seconds; None before the first packet.
+
+        Sound comes first. Packets of a picture share a timestamp, so the jitter of video is not that of the path.
+        """
+        begun = [each for each in self.streams.values() if each.stream.original is None and each.stream.received]
+        chosen = [each for each in begun if each.track.kind == "audio"] or begun
+        return max((stream.jitter / stream.clock_rate for stream, _ in chosen), default=None)
+
     def tick(self, now: float) -> None:
         """Record which sources have sent since the last tick."""
         heard: dict[int, tuple[int, float]] = {}

@@ -18,8 +18,8 @@ from conferences.operations.deadlines import next_deadline, settle_due
 from conferences.operations.nodes import adopt_orphans
 from conferences.operations.retention import prune_in_batches
 from events.models import Event, Session
-from media import tasks
-from media.models import MediaTask
+from media import samples, tasks
+from media.models import MediaTask, QualitySample
 from tests.support.database import insert
 from tests.support.plans import plans, prepare_to_plan
 
@@ -82,6 +82,9 @@ def test_pruning_scans_no_table(settings: Settings) -> None:
     insert(
         MediaTask, 1, NUMBER, id="i", node="'n'", conference="'c' || i", kind="'update'", payload="'{}'", created_at=at
     )
+    of_alice = {"participant_id": "'alice'", "source": "'focus'", "direction": "'up'", "score": "4.4", "bitrate": "1"}
+    insert(QualitySample, 1, NUMBER, id="i", conference_id="'c' || i", at=at, layers="'{}'", device="''", **of_alice)
+    QualitySample.objects.filter(pk=1).update(at=old)
     stay = {"conference_id": "'c' || i", "participant_id": "'guest' || i", "session_id": "'s' || i"}
     insert(Stay, 1, NUMBER, id="i", left_at=at, left_reason="'hung-up'", **stay)
     Event.objects.filter(session="s7").update(at=old)
@@ -106,11 +109,32 @@ def test_pruning_scans_no_table(settings: Settings) -> None:
             gone[kind] += number
 
     seen = "\n".join(assert_indexed(prune))
-    kinds = ("events", "answers", "modifications", "stays", "knocks", "conferences", "media tasks")
+    kinds = (
+        "events",
+        "answers",
+        "modifications",
+        "stays",
+        "knocks",
+        "conferences",
+        "media tasks",
+        "samples of quality",
+    )
     assert gone == dict.fromkeys((*kinds, "scrubbed participants"), 1) | {"descriptions": 2}
     # A scan of a large index would be as slow as a scan of the table, so the small indexes must be used.
     assert "participant_to_scrub" in seen
     assert "modification_to_scrub" in seen
+
+
+def test_samples_of_a_conference_are_found_by_an_index() -> None:
+    row = {"participant_id": "'alice'", "source": "'focus'", "direction": "'up'", "score": "4.4", "bitrate": "1"}
+    row |= {"at": f"'{timezone.now().isoformat(' ')}'", "layers": "'{}'", "device": "''"}
+    insert(QualitySample, 1, NUMBER, id="i", conference_id="'c' || (i % 50)", **row)
+    prepare_to_plan()
+    seen = assert_indexed(lambda: list(samples.page("c7", limit=100, after=100, participant_id="alice")))
+    assert len(seen) == 2
+    assert all("quality_of_conference" in plan for plan in seen)
+    # The index is in the order of the pages. PostgreSQL prefers to sort if there are few rows, as here.
+    assert not any("TEMP B-TREE" in plan for plan in seen)
 
 
 @pytest.mark.usefixtures("_many_participants")
@@ -124,7 +148,7 @@ def test_search_of_the_support_desk_finds_users_and_modifications_by_an_index() 
 
 def assert_indexed(look: Callable[[], object]) -> list[str]:
     """Require that each statement finds its rows by an index; return the plans of the statements."""
-    table = r"(?:conferences|events|media_mediatask)\w*"
+    table = r"(?:conferences|events|media_mediatask|media_qualitysample)\w*"
     whole = re.compile(rf"Seq Scan on {table}|SCAN (?:{table}|U\d+)$|AUTOMATIC", re.MULTILINE)
     seen = plans(look)
     bad = [plan for plan in seen if whole.search(plan)]

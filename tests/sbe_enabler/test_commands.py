@@ -90,13 +90,16 @@ def test_prune_prints_what_it_deleted(alice_and_bob: tuple[Device, Device]) -> N
     open_call(alice, bob)
     output = StringIO()
     call_command("prune", stdout=output)
-    assert output.getvalue() == "0 events, 0 answers, 0 conferences, 0 sessions, 0 media tasks\n"
+    assert output.getvalue() == "0 events, 0 answers, 0 conferences, 0 sessions, 0 media tasks, 0 samples of quality\n"
     old = timezone.now() - timedelta(days=2)
     events = Event.objects.update(at=old)
     KeptAnswer.objects.create(key_hash="a", request_hash="b", created_at=old)
     output = StringIO()
     call_command("prune", stdout=output)
-    assert output.getvalue() == f"{events} events, 1 answers, 0 conferences, 0 sessions, 0 media tasks\n"
+    assert (
+        output.getvalue()
+        == f"{events} events, 1 answers, 0 conferences, 0 sessions, 0 media tasks, 0 samples of quality\n"
+    )
     assert events > 0
     assert not Event.objects.exists()
 

@@ -87,5 +87,9 @@ def test_responses_match_their_schemas(description: dict[str, Any]) -> None:
     call = open_call(alice, bob)
     _fits(description, "ConferenceShape", alice.get(call.id))
     _fits(description, "ConferenceList", alice.request("GET", "/mediaConferences").json())
+    sample = {"ageMs": 0, "periodMs": 5000, "up": {"bitrate": 1}, "down": {"bitrate": 1, "loss": 0.1, "frozenMs": 5}}
+    quality = f"/mediaConferences/{call.id}/quality"
+    alice.request("POST", quality, {"device": "phone", "samples": [sample]})
+    _fits(description, "QualityList", alice.request("GET", quality).json())
     _fits(description, "Problem", alice.put(call.id, "no-such-action").json())
     _fits(description, "EndedConferenceShape", alice.delete(call.id).json())

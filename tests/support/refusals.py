@@ -9,9 +9,12 @@ from django.db.models import Model
 from conferences.models import Conference, KeptAnswer, Knock, Modification, Participant
 from events.models import Event, Session
 from events.problems import reason_phrase
-from media.models import MediaTask
+from media.models import MediaTask, QualitySample
 
-_MODELS: tuple[type[Model], ...] = (Session, Conference, Participant, Modification, Knock, Event, KeptAnswer, MediaTask)
+_MODELS: tuple[type[Model], ...] = (
+    *(Session, Conference, Participant, Modification, Knock, Event, KeptAnswer),
+    *(MediaTask, QualitySample),
+)
 
 
 def all_rows() -> dict[str, list[tuple[Any, ...]]]:

@@ -11,7 +11,7 @@ from events import clock
 class Command(BaseCommand):
     """Prunes once. The timekeeper does the same every ten minutes."""
 
-    help = "Delete events, kept answers, conferences and sessions that are older than their retention."
+    help = "Delete events, kept answers, conferences, sessions and samples that are older than their retention."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prune, and print how many rows of each kind were deleted."""

@@ -219,6 +219,15 @@
  * @property {"hung-up" | "declined" | "no-answer" | "removed" | "media-lost" | "session-expired" | "conference-ended" | "ended-by-support"} reason Why the conference ended.
  * @property {Conference} conference The conference after its end.
  *
+ * @typedef {object} ConnectionChanged The quality of the participant's own connection to the focus has changed for some time.
+ * @property {"connection-changed"} type
+ * @property {string} confId
+ * @property {number} seq
+ * @property {string} at
+ * @property {string} participant The participant's ID.
+ * @property {"fine" | "poor" | "interrupted"} connection The quality of the connection.
+ * @property {string} since When the connection changed. The event comes later.
+ *
  * @typedef {object} ActiveSpeaker The active speaker has changed. Everyone in the conference with an open WebSocket gets this event.
  * @property {"active-speaker"} type
  * @property {string} confId
@@ -234,7 +243,7 @@
  * @property {"gap"} type
  * @property {number} oldest The `seq` of the next event.
  *
- * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantHand | ParticipantAway | ParticipantLeft | HostChanged | MoveExpired | LockChanged | KnockReceived | KnockWithdrawn | KnockAnswered | SessionTerminated | ActiveSpeaker | Quality | Gap} SessionEvent
+ * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantHand | ParticipantAway | ParticipantLeft | HostChanged | MoveExpired | LockChanged | KnockReceived | KnockWithdrawn | KnockAnswered | SessionTerminated | ConnectionChanged | ActiveSpeaker | Quality | Gap} SessionEvent
  */
 
 export {};

@@ -12,7 +12,7 @@ from conferences.operations import retention
 from conferences.operations.retention import prune
 from events.models import Event, Session
 from events.states import SessionState
-from media.models import MediaTask
+from media.models import MediaTask, QualitySample
 from tests.support.actions import MOD
 from tests.support.descriptions import offer
 from tests.support.devices import Call
@@ -44,6 +44,7 @@ class TestPruning:
             "conferences": 0,
             "sessions": 0,
             "media tasks": 0,
+            "samples of quality": 0,
         }
         assert prune(now=late + timedelta(minutes=1)) == {
             "events": 0,
@@ -51,6 +52,7 @@ class TestPruning:
             "conferences": 1,
             "sessions": 2,
             "media tasks": 0,
+            "samples of quality": 0,
         }
         for model in (Session, Conference, Participant, Modification, Event, KeptAnswer):
             assert not model._default_manager.exists()
@@ -148,8 +150,9 @@ class TestPruning:
             over = {"created_at": now, "expires_at": now, "ended_at": now, "state": SessionState.ENDED}
             Session.objects.create(token_hash=f"{number}", username="eve", **over)
             MediaTask.objects.create(node="n", conference="c", kind="update", payload={}, created_at=now)
+            QualitySample.objects.create(source="focus", direction="up", score=4.4, bitrate=1, at=now)
         monkeypatch.setattr(retention, "BATCH", 2)
-        late = now + max(settings.RECORD_RETENTION, settings.EVENT_RETENTION)
+        late = now + max(settings.RECORD_RETENTION, settings.EVENT_RETENTION, settings.QUALITY_RETENTION)
         batches: dict[str, list[int]] = {}
         for kind, number in retention.prune_in_batches(now=late):
             batches.setdefault(kind, []).append(number)

@@ -1,13 +1,15 @@
 """Participants are notified of the speaker and of broken connections."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from conferences.operations.focus import connection_changed, speaker_changed
-from events import wakeups
-from media.reports import Assignment, Connection
+from conferences.operations.focus import connection_changed, record_connection, speaker_changed
+from events import clock, wakeups
+from events.clock import instant
+from media.reports import Assignment, Connection, Verdict
 from tests.support.devices import Device
 from tests.support.meeting import SCRIPTED, Meeting
 from tests.support.refusals import all_rows
@@ -34,4 +36,32 @@ def test_every_participant_is_notified_of_the_speaker_and_of_broken_connections(
     ]
     for sessions, _ in sent:
         assert sorted(sessions) == sorted([alice.id, bob.id])
+    assert all_rows() == before
+
+
+@pytest.mark.any_engine
+def test_a_participant_gets_the_record_of_its_own_connection(
+    trio: Meeting, alice: Device, bob: Device, carol: Device
+) -> None:
+    now = clock.now()
+    since = now - timedelta(seconds=3)
+    participant, etag = trio.participant(bob).pk, alice.request("GET", f"/mediaConferences/{trio.id}")["etag"]
+    change: dict[str, Any] = {"conference_id": trio.id, "participant_id": participant, "since": since, "now": now}
+    record_connection(**change, verdict=Verdict.POOR, by=SCRIPTED)
+    (event,) = bob.news()
+    assert event["type"] == "connection-changed"
+    assert (event["participant"], event["connection"], event["since"]) == (participant, "poor", instant(since))
+    assert alice.news() == carol.news() == []
+    # Nobody's conditional requests fail because of it.
+    assert alice.request("GET", f"/mediaConferences/{trio.id}")["etag"] == etag
+    # Reports of a node that no longer serves the conference, and about those that have left, are ignored.
+    carol.delete(trio.id)
+    trio.catch_up()
+    before = all_rows()
+    for by in (Assignment("scripted", 2), Assignment("other", 1)):
+        record_connection(**change, verdict=Verdict.FINE, by=by)
+    left = {**change, "participant_id": trio.participant(carol).pk}
+    record_connection(**left, verdict=Verdict.INTERRUPTED, by=SCRIPTED)
+    for unknown in ("conference_id", "participant_id"):
+        record_connection(**{**change, unknown: "none"}, verdict=Verdict.FINE, by=SCRIPTED)
     assert all_rows() == before

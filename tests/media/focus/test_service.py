@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,8 +13,9 @@ import pytest
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
-from media import tasks
-from media.focus import heartbeat, service
+from media import samples, tasks
+from media.focus import conference as conferences
+from media.focus import heartbeat, retransmission, sampler, service
 from media.focus.node import Node, Settings
 from media.focus.service import Service, Wiring
 from media.messages import (
@@ -28,9 +29,13 @@ from media.messages import (
     TaskKind,
     UpdateTask,
     WithdrawTask,
+    read_task,
 )
-from media.models import MediaNode, MediaTask
-from media.reports import Assignment, Connection
+from media.models import MediaNode, MediaTask, QualitySample
+from media.reports import Assignment, Connection, Direction, Sample, Source, Verdict
+from tests.support.media.by_json import written
+from tests.support.media.node_harness import Listener
+from tests.support.media.synthetic import SyntheticConference
 from tests.support.services import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,6 +54,7 @@ class Books:
         self.announced: list[tuple[str, str]] = []
         self.refuse_announcements = 0
         self.rated: list[tuple[str, str, Connection]] = []
+        self.recorded: list[tuple[str, Verdict, float]] = []
         self.refuse: Callable[[MediaTask], bool] = lambda task: False
         self.refuse_reports = 0
         self.error: Exception = RuntimeError("The books are closed")
@@ -99,6 +105,11 @@ class Books:
             self.rated.append((conference_id, participant_id, connection))
             self._news.notify_all()
 
+    def record(self, *, participant_id: str, verdict: Verdict, since: datetime, now: datetime, **_: Any) -> None:
+        with self._news:
+            self.recorded.append((participant_id, verdict, (now - since).total_seconds()))
+            self._news.notify_all()
+
     def assigned(self, *, node_id: str) -> dict[str, int]:
         return self.serves
 
@@ -115,7 +126,16 @@ class Books:
 @contextmanager
 def running(books: Books) -> Iterator[Service]:
     """Run a node that passes its results and reports to these books."""
-    wiring = Wiring(books.settle, books.lose, books.announce, books.rate, books.assigned, timezone.now, books.enter)
+    wiring = Wiring(
+        books.settle,
+        books.lose,
+        books.announce,
+        books.rate,
+        books.record,
+        books.assigned,
+        timezone.now,
+        books.enter,
+    )
     node = Service(Settings(), wiring)
     node.start()
     try:
@@ -260,6 +280,16 @@ def test_a_report_is_kept_until_it_can_be_handed_in(
 def test_a_broken_connection_is_reported(node: Service, books: Books) -> None:
     books.on_loop(node.connection_changed, "conference", "alice", Connection.DISCONNECTED)
     books.wait(lambda: books.rated == [("conference", "alice", Connection.DISCONNECTED)])
+
+
+def test_a_change_of_a_connection_is_recorded_with_its_beginning(node: Service, books: Books) -> None:
+    books.wait(lambda: books.loop is not None)
+    assert books.loop is not None
+    books.on_loop(node.connection_judged, "conference", "alice", Verdict.POOR, books.loop.time() - 3)
+    books.wait(lambda: len(books.recorded) == 1)
+    ((who, verdict, seconds),) = books.recorded
+    assert (who, verdict) == ("alice", Verdict.POOR)
+    assert 3 <= seconds < 3 + SECONDS
 
 
 def test_a_report_that_can_never_be_handed_in_is_given_up(
@@ -420,3 +450,104 @@ def test_tasks_do_not_wait_for_all_reports(books: Books, monkeypatch: pytest.Mon
         held.set()
         books.wait(lambda: len(books.rated) == 10 * service.REPORTS_AT_ONCE)
     assert rated[0] <= service.REPORTS_AT_ONCE
+
+
+# --- Samples of quality --------------------------------------------------------------------------------------
+
+
+def sample(who: str = "alice") -> Sample:
+    return Sample(participant=who, source=Source.FOCUS, direction=Direction.UP, bitrate=1_000)
+
+
+def stored() -> list[str]:
+    """Return the participants of the stored samples, in the order of their rows."""
+    return list(QualitySample.objects.values_list("participant_id", flat=True))
+
+
+def test_samples_are_stored_with_the_time_at_which_they_were_taken(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_at = timezone.now()
+    books.on_loop(node.sampled, "conference", [sample("alice"), sample("bob")])
+    wait_until(lambda: stored() == ["alice", "bob"], "the samples are stored")
+    for row in QualitySample.objects.all():
+        assert row.conference_id == "conference"
+        assert abs(row.at - taken_at) < timedelta(seconds=5)
+
+
+def test_during_an_outage_a_bounded_number_of_samples_waits(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "SAMPLES_KEPT", 3)
+    monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
+    is_away = threading.Event()
+    is_away.set()
+    waiting, looked = tasks.waiting, threading.Semaphore(0)
+
+    def look(*args: Any, **options: Any) -> list[MediaTask]:
+        looked.release()
+        if is_away.is_set():
+            raise OperationalError("away")
+        return waiting(*args, **options)
+
+    monkeypatch.setattr(tasks, "waiting", look)
+    with running(books) as node:
+        books.on_loop(node.sampled, "conference", [sample(str(number)) for number in range(5)])
+        for _ in range(3):
+            assert looked.acquire(timeout=SECONDS)
+        assert stored() == []
+        ask(node, "sound")
+        is_away.clear()
+        wait_until(lambda: stored() == ["2", "3", "4"], "the newest samples are stored")
+        books.wait(lambda: books.of("sound") == [Result()])
+
+
+def test_samples_that_cannot_be_stored_delay_nothing(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service, "RETRY_SECONDS", 1000.0)
+    refused: list[int] = []
+
+    def refuse(rows: Iterable[samples.Taken]) -> None:
+        refused.append(len(list(rows)))
+        raise OperationalError("locked")
+
+    monkeypatch.setattr(samples, "store", refuse)
+    monkeypatch.setattr(samples, "BATCH", 2)
+    books.on_loop(node.sampled, "conference", [sample(), sample(), sample()])
+    wait_until(lambda: len(refused) == 2, "both batches are refused")
+    ask(node, "sound")
+    books.wait(lambda: books.of("sound") == [Result()])
+    assert refused == [2, 1]
+    assert "2 samples of quality are lost" in caplog.text
+
+
+async def test_the_samples_of_a_call_on_a_real_node_are_stored(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conferences, "REPORT_SECONDS", 0.05)
+    monkeypatch.setattr(conferences, "SAMPLE_SECONDS", 0.3)
+    monkeypatch.setattr(retransmission, "MEASURE_SECONDS", 0.05)
+    monkeypatch.setattr(sampler, "SHORTEST_SECONDS", 0.1)
+
+    async def execute(conference_id: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        settled = len(books.settled)
+        await asyncio.to_thread(ask, node, conference_id, *read_task(kind, payload))
+        await asyncio.to_thread(books.wait, lambda: len(books.settled) > settled)
+        return written(books.settled[-1][1])
+
+    books.serves = {"call": 1}
+    call, peers = SyntheticConference("call", execute), [Listener("alice"), Listener("bob")]
+    try:
+        for peer in peers:
+            await call.join(peer)
+        alice, _ = peers
+        async with asyncio.timeout(SECONDS):
+            rows = QualitySample.objects.filter(conference_id="call", bitrate__gt=0)
+            while {(row.participant_id, row.direction) async for row in rows.all()} != {
+                ("alice", "up"),
+                ("bob", "down"),
+            }:
+                alice.film()
+                await asyncio.sleep(0.01)
+    finally:
+        for peer in peers:
+            await peer.close()

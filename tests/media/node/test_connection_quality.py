@@ -7,7 +7,8 @@ import pytest
 from aiortc.rtp import RtcpReceiverInfo, RtcpRrPacket
 
 from media.focus import conference, liveness
-from media.reports import Connection
+from media.focus.record import CALM_SECONDS
+from media.reports import Connection, Verdict
 from tests.support.media.node_harness import SECONDS, World
 
 # No test in this module uses the database.
@@ -27,6 +28,14 @@ async def test_broken_connection_is_reported_and_so_is_its_return(world: World) 
     await world.pass_time(1)
     assert world.heard[1:] == [("bob", Connection.CONNECTED)]
     assert world.lost == []
+    # His log records when it began and ended.
+    await world.pass_time(CALM_SECONDS + 1, alice, bob)
+    assert [(who, verdict) for who, verdict, _ in world.judged] == [
+        ("bob", Verdict.INTERRUPTED),
+        ("bob", Verdict.FINE),
+    ]
+    (*_, began_at), (*_, ended_at) = world.judged
+    assert 15 < ended_at - began_at < 25
 
 
 def _loses(share: float, ssrc: int) -> RtcpRrPacket:
@@ -50,6 +59,8 @@ async def test_poor_connection_is_reported_again_and_again_until_it_is_fine(
     bob.send_rtcp(_loses(0.25, ssrc))
     await until(lambda: len(world.heard) >= 3)
     assert set(world.heard) == {("bob", Connection.POOR)}
+    # The log records it once.
+    assert [(who, verdict) for who, verdict, _ in world.judged] == [("bob", Verdict.POOR)]
     bob.send_rtcp(_loses(0.0, ssrc))
     await until(lambda: world.heard[-1] == ("bob", Connection.CONNECTED))
 
