@@ -61,7 +61,7 @@ import psutil
 
 from media.focus.node import Node, Settings
 from media.forward.datagrams import SLOT, Inbox, ffi
-from media.reports import Connection
+from media.reports import Connection, Notice
 from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import VIDEO, Peer, Source, SyntheticConference
 
@@ -94,6 +94,9 @@ class _Reports:
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """Ignore broken connections: the missing packets reveal them."""
+
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None:
+        """Ignore notices."""
 
 
 async def serve(address: str, *, fast: bool) -> None:

@@ -31,7 +31,7 @@ from typing import Any
 
 from benchmarks.forwarding import Side, Stopwatch
 from media.focus.node import Node, Settings, prepare_interpreter
-from media.reports import Connection
+from media.reports import Connection, Notice
 from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import Peer, SyntheticConference
 from tests.support.samples import SAMPLES
@@ -56,6 +56,9 @@ class _Reports:
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """Ignore the quality of connections."""
+
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None:
+        """Ignore notices."""
 
 
 # --- The node's process -------------------------------------------------------------------------------------

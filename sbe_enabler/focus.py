@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from conferences.operations.focus import connection_changed, leg_lost, settle_task, speaker_changed
+from conferences.operations.focus import connection_changed, leg_lost, notify, settle_task, speaker_changed
 from conferences.operations.nodes import assigned
 from events import clock
 from events.threads import set_server_loop
@@ -28,6 +28,7 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
         leg_lost=leg_lost,
         speaker_changed=speaker_changed,
         connection_changed=connection_changed,
+        notify=notify,
         assigned=assigned,
         now=clock.now,
         enter=lambda own_loop: set_server_loop(server_loop or own_loop),

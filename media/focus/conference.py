@@ -10,6 +10,7 @@ corrects the omissions of an earlier one. The parts of a conference have modules
 - `chat`: data channels.
 - `pacing`: how fast senders may send video.
 - `layers`: which layer of each video each leg gets.
+- `usage`: which layers of its videos each sender may switch off.
 - `speakers`: the active speaker.
 - `liveness`: which connections are poor, silent or lost.
 """
@@ -31,6 +32,7 @@ from media.focus.routing import Routing
 from media.focus.services import Services
 from media.focus.signalling import Signalling
 from media.focus.speakers import Speakers
+from media.focus.usage import Usage
 from media.forward.tracks import Track
 from media.messages import AnswerTask, Cause, ConferenceView, OfferTask, Result, Task, UpdateTask, WithdrawTask
 
@@ -61,7 +63,8 @@ class Conference:
         self._liveness = Liveness(id_, services.reports, self.connections.drop)
         self._speakers = Speakers(partial(services.reports.speaker_changed, id_))
         self._pacer = Pacer()
-        self._layers = LayerChoice(self.routing, services.spawn, services.now)
+        usage = Usage(partial(services.reports.noticed, id_))
+        self._layers = LayerChoice(self.routing, usage, services.spawn, services.now)
         self._reported_at = self._chosen_at = 0.0
         self._turn = asyncio.Lock()
 

@@ -10,6 +10,7 @@ from media.congestion.allocation import PAUSED, SPARE, Demand, allocate, most
 from media.congestion.estimator import Estimator
 from media.focus.leg import Leg
 from media.focus.routing import Routing
+from media.focus.usage import Usage
 from media.forward.ladder import Ladder
 from media.forward.tracks import Track
 
@@ -99,12 +100,20 @@ class _Video:
 
 
 class LayerChoice:
-    """Chooses the layers of one conference. `spawn` runs a coroutine in the background."""
+    """Chooses the layers of one conference, and tells the senders (`usage`) which of them are needed.
+
+    `spawn` runs a coroutine in the background.
+    """
 
     def __init__(
-        self, routing: Routing, spawn: Callable[[Coroutine[Any, Any, None]], None], now: Callable[[], float]
+        self,
+        routing: Routing,
+        usage: Usage,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        now: Callable[[], float],
     ) -> None:
         self._routing = routing
+        self._usage = usage
         self._spawn = spawn
         self._now = now
         # The bits per second of each track.
@@ -125,15 +134,17 @@ class LayerChoice:
 
     def choose(self, legs: Iterable[Leg], now: float) -> None:
         """Choose the layers of every leg anew."""
-        legs, ladders = list(legs), [(each, self._active(each)) for each in self._routing.ladders.values()]
+        legs, ladders = list(legs), [(each, self._active(each, now)) for each in self._routing.ladders.values()]
         for leg in legs if ladders else ():
             self._choose(leg, ladders, now)
+        self._usage.update(legs, self._routing.ladders.values(), self._rates, now)
         for id_ in self._states.keys() - {leg.id for leg in legs}:
             del self._states[id_]
 
-    def _active(self, ladder: Ladder) -> Active:
-        """Return the layers that are being sent, with their rates, the smallest first."""
-        active = [(self._rates[layer], layer) for layer in ladder.layers if self._rates.get(layer)]
+    def _active(self, ladder: Ladder, now: float) -> Active:
+        """Return the layers that are being sent, or can be switched on, with their rates, the smallest first."""
+        rates = [self._usage.rate(ladder, layer, self._rates.get(layer, 0.0), now) for layer in ladder.layers]
+        active = [(rate, layer) for rate, layer in zip(rates, ladder.layers, strict=True) if rate]
         return sorted(active, key=lambda each: each[0])
 
     def _choose(self, leg: Leg, ladders: Iterable[tuple[Ladder, Active]], now: float) -> None:
@@ -155,7 +166,8 @@ class LayerChoice:
         if not state.may_pause(is_needed=bool(pauses) and is_far_off, now=now):
             chosen |= dict.fromkeys(pauses, 0)
         for demand in demands:
-            video, place = videos[demand.video], chosen[demand.video]
+            video = videos[demand.video]
+            place = self._ready(video, chosen[demand.video], demand.present)
             if video.layer is not (video.layers[place][1] if place != PAUSED else None):
                 self._give(leg, video, place)
                 if place != demand.present:
@@ -163,6 +175,12 @@ class LayerChoice:
         wanted = most(demands)
         if wanted > budget and now - leg.downlink.congested_at >= CONGESTED_SECONDS:
             self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
+
+    def _ready(self, video: _Video, place: int, present: int) -> int:
+        """Return the layer to give instead of a chosen one. A fall does not wait for a layer that is switched off."""
+        while 0 < place < present and not self._usage.is_on(video.ladder, video.layers[place][1]):
+            place -= 1
+        return place
 
     def _give(self, leg: Leg, video: _Video, place: int) -> None:
         """Give a leg another layer of a video, or pause the video."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 from media.aiortc_adapter import Certificate
 from media.focus.port import Port
 from media.focus.relay import Budget
-from media.reports import Connection
+from media.reports import Connection, Notice
 from media.sdp.writer import LocalEnd
 from media.transport.dtls import Handshakes
 
@@ -25,6 +25,9 @@ class Reports(Protocol):
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """A participant's connection now has this quality."""
+
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None:
+        """This participant should get a notice. A later notice of the same subject replaces it."""
 
 
 class Aside(Protocol):

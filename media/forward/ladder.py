@@ -46,6 +46,10 @@ class Ladder:
         """Return the sink of the layer that a leg shall get: now, or from the next key frame on."""
         return self._waiting.get(leg) or self.present(leg)
 
+    def used(self) -> set[Track]:
+        """Return the layers that some leg gets or awaits."""
+        return {track for track in self.layers if track.sinks} | {sink.track for sink in self._waiting.values()}
+
     def give(self, leg: str, sink: Sink) -> Sink:
         """Give a leg the layer `sink.track`, from its next key frame on, or change how the leg gets this layer.
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from conferences.operations.focus import connection_changed, speaker_changed
+from conferences.operations.focus import connection_changed, notify, speaker_changed
 from events import wakeups
-from media.reports import Assignment, Connection
+from media.reports import Assignment, Connection, PausedVideos, UsedLayers, Video
+from tests.support.conformance import require_declared
 from tests.support.devices import Device
 from tests.support.meeting import SCRIPTED, Meeting
 from tests.support.refusals import all_rows
@@ -35,3 +36,25 @@ def test_every_participant_is_notified_of_the_speaker_and_of_broken_connections(
     for sessions, _ in sent:
         assert sorted(sessions) == sorted([alice.id, bob.id])
     assert all_rows() == before
+
+
+@pytest.mark.any_engine
+def test_only_the_participant_concerned_gets_a_notice_about_its_own_media(
+    trio: Meeting, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[list[str], dict[str, Any]]] = []
+    monkeypatch.setattr(wakeups, "send_ephemeral", lambda ids, wire: sent.append((list(ids), json.loads(wire))))
+    who, other = trio.participant(bob).pk, trio.participant(carol).pk
+    for by in (SCRIPTED, Assignment("scripted", 2), Assignment("other", 1)):
+        notify(conference_id=trio.id, participant_id=who, notice=UsedLayers("1", ("0",)), by=by)
+        notify(conference_id=trio.id, participant_id=who, notice=PausedVideos((Video(other, "video"),)), by=by)
+    videos = [{"participant": other, "label": "video"}]
+    assert sent == [
+        ([bob.id], {"type": "layers", "confId": trio.id, "mid": "1", "rids": ["0"]}),
+        ([bob.id], {"type": "paused-videos", "confId": trio.id, "videos": videos, "reason": "slow-connection"}),
+    ]
+    for _, event in sent:
+        require_declared(event)
+    bob.delete(trio.id)
+    notify(conference_id=trio.id, participant_id=who, notice=UsedLayers("1", ()), by=SCRIPTED)
+    assert len(sent) == 2

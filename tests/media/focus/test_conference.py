@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from media.focus import node, participants, signalling
 from media.focus.node import Node, Settings
-from media.reports import LOST_SECONDS, Connection
+from media.reports import LOST_SECONDS, Connection, Notice
 from media.sdp.description import parse
 from media.sdp.negotiation import Negotiation
 from media.sdp.syntax import MAX_MEDIA_SECTIONS
@@ -40,6 +40,8 @@ class Nobody:
     def speaker_changed(self, conference: str, participant: str) -> None: ...
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None: ...
+
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None: ...
 
 
 class SignalledConference:

@@ -30,7 +30,7 @@ from media.messages import (
     WithdrawTask,
 )
 from media.models import MediaNode, MediaTask
-from media.reports import Assignment, Connection
+from media.reports import Assignment, Connection, Notice, PausedVideos, UsedLayers, Video
 from tests.support.services import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,6 +48,7 @@ class Books:
         self.lost: list[str] = []
         self.announced: list[tuple[str, str]] = []
         self.refuse_announcements = 0
+        self.notices: list[tuple[str, Notice]] = []
         self.rated: list[tuple[str, str, Connection]] = []
         self.refuse: Callable[[MediaTask], bool] = lambda task: False
         self.refuse_reports = 0
@@ -99,6 +100,13 @@ class Books:
             self.rated.append((conference_id, participant_id, connection))
             self._news.notify_all()
 
+    def notify(self, *, conference_id: str, participant_id: str, notice: Notice, by: Assignment) -> None:
+        with self._news:
+            self.notices.append((participant_id, notice))
+            self._news.notify_all()
+        if len(self.notices) <= self.refuse_announcements:
+            raise self.error
+
     def assigned(self, *, node_id: str) -> dict[str, int]:
         return self.serves
 
@@ -115,7 +123,16 @@ class Books:
 @contextmanager
 def running(books: Books) -> Iterator[Service]:
     """Run a node that passes its results and reports to these books."""
-    wiring = Wiring(books.settle, books.lose, books.announce, books.rate, books.assigned, timezone.now, books.enter)
+    wiring = Wiring(
+        settle=books.settle,
+        leg_lost=books.lose,
+        speaker_changed=books.announce,
+        connection_changed=books.rate,
+        notify=books.notify,
+        assigned=books.assigned,
+        now=timezone.now,
+        enter=books.enter,
+    )
     node = Service(Settings(), wiring)
     node.start()
     try:
@@ -260,6 +277,20 @@ def test_a_report_is_kept_until_it_can_be_handed_in(
 def test_a_broken_connection_is_reported(node: Service, books: Books) -> None:
     books.on_loop(node.connection_changed, "conference", "alice", Connection.DISCONNECTED)
     books.wait(lambda: books.rated == [("conference", "alice", Connection.DISCONNECTED)])
+
+
+def test_only_the_newest_notice_of_a_subject_is_sent_after_an_outage(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_SECONDS", 0.3)
+    books.error, books.refuse_announcements = OperationalError("away"), 1
+    books.on_loop(node.noticed, "conference", "alice", PausedVideos((Video("bob", "video"),)))
+    books.wait(lambda: len(books.notices) == 1)
+    for notice in (UsedLayers("1", ("a",)), PausedVideos(()), UsedLayers("1", ("a", "b")), UsedLayers("2", ())):
+        books.on_loop(node.noticed, "conference", "alice", notice)
+    books.wait(lambda: len(books.notices) == 4)
+    newest = [UsedLayers("1", ("a", "b")), PausedVideos(()), UsedLayers("2", ())]
+    assert sorted(books.notices[1:], key=str) == sorted((("alice", notice) for notice in newest), key=str)
 
 
 def test_a_report_that_can_never_be_handed_in_is_given_up(

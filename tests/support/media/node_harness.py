@@ -16,7 +16,7 @@ from media.focus.leg import Leg
 from media.focus.node import Node, Settings
 from media.forward import rtp
 from media.forward.tracks import Track
-from media.reports import Connection
+from media.reports import Connection, Notice
 from media.transport.consent import CONSENT_SECONDS
 from media.transport.dtls import Transport
 from tests.support.media.by_json import by_json
@@ -131,6 +131,7 @@ class Notes:
         self.lost_legs: list[tuple[str, str, str]] = []
         self.spoken: list[str] = []
         self.heard: list[tuple[str, Connection]] = []
+        self.noticed_by: list[tuple[str, Notice]] = []
 
     def leg_lost(self, conference: str, participant: str, leg: str) -> None:
         """Record a lost leg."""
@@ -143,6 +144,10 @@ class Notes:
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """Record the quality of a connection."""
         self.heard.append((participant, connection))
+
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None:
+        """Record a notice and its receiver."""
+        self.noticed_by.append((participant, notice))
 
 
 class Clock:
@@ -163,6 +168,7 @@ class World:
     def __init__(self, node: Node, notes: "Notes", clock: Clock) -> None:
         self.node, self.clock = node, clock
         self.lost, self.spoken, self.heard = notes.lost_legs, notes.spoken, notes.heard
+        self.noticed = notes.noticed_by
         self.peers: list[Listener] = []
         self.conference = SyntheticConference("room", by_json(node))
 
