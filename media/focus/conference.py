@@ -10,6 +10,7 @@ corrects the omissions of an earlier one. The parts of a conference have modules
 - `chat`: data channels.
 - `pacing`: how fast senders may send video.
 - `layers`: which layer of each video each leg gets.
+- `pauses`: which videos each leg does not get because it is slow.
 - `usage`: which layers of its videos each sender may switch off.
 - `speakers`: the active speaker.
 - `liveness`: which connections are poor, silent or lost.
@@ -28,6 +29,7 @@ from media.focus.liveness import Liveness
 from media.focus.media_plan import MediaPlan
 from media.focus.pacing import Pacer
 from media.focus.participants import Participant, State, legs_of
+from media.focus.pauses import Pauses
 from media.focus.routing import Routing
 from media.focus.services import Services
 from media.focus.signalling import Signalling
@@ -65,6 +67,7 @@ class Conference:
         self._pacer = Pacer()
         usage = Usage(partial(services.reports.noticed, id_))
         self._layers = LayerChoice(self.routing, usage, services.spawn, services.now)
+        self._pauses = Pauses(partial(services.reports.noticed, id_))
         self._reported_at = self._chosen_at = 0.0
         self._turn = asyncio.Lock()
 
@@ -145,6 +148,7 @@ class Conference:
         if now - self._chosen_at >= CHOICE_SECONDS:
             self._chosen_at = now
             self._layers.choose(self.legs(), now)
+            self._pauses.update(self.legs(), now)
         if now - self._reported_at >= REPORT_SECONDS:
             self.pace(now - self._reported_at)
             self._reported_at = now

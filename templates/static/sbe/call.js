@@ -839,8 +839,8 @@ export class Call extends Emitter {
   #expected(leg) {
     const senders = this.others.filter(({ state }) => state === "accepted");
     return new Map(
-      senders.map(({ id, audio, camera, muted }) => {
-        const tracks = [muted.audio ? null : audio, muted.video ? null : camera];
+      senders.map(({ id, audio, camera, muted, paused }) => {
+        const tracks = [muted.audio ? null : audio, muted.video || paused?.camera ? null : camera];
         return [id, tracks.map((track) => track && leg.midOf(track))];
       }),
     );

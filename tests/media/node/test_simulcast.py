@@ -7,7 +7,7 @@ import pytest
 
 from media.focus.node import Settings
 from media.forward import rtcp, rtp
-from media.reports import UsedLayers
+from media.reports import PausedVideos, UsedLayers, Video
 from tests.support.media.layers import Layer, layered, seen
 from tests.support.media.node_harness import Listener, World, around, true
 from tests.support.media.synthetic import RTX, VIDEO
@@ -167,7 +167,13 @@ async def test_a_video_that_does_not_fit_for_long_is_paused_and_comes_back(world
     squeezed = await go_on(8, 2_000)
     assert squeezed[:5] == [False] * 5
     assert squeezed[-1]
+    # Bob is told what does not arrive, and told again while it lasts.
+    paused = ("bob", PausedVideos((Video("alice", "video"),)))
+    assert [each for each in world.noticed if isinstance(each[1], PausedVideos)] == [paused]
+    await go_on(10, 2_000)
+    assert [each for each in world.noticed if isinstance(each[1], PausedVideos)] == [paused] * 2
     assert not (await go_on(8, 5_000_000))[-1]
+    assert [each for each in world.noticed if isinstance(each[1], PausedVideos)][2:] == [("bob", PausedVideos(()))]
     bob.packets = []
     alice.send(low.frame(key=True))
     await _got(bob, 1)
