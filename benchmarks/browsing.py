@@ -1,14 +1,15 @@
 """A real server and a real Chromium, for benchmarks in a network namespace of their own."""
 
+import asyncio
 import contextlib
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
-from benchmarks.joining import ARGUMENTS, CHROMIUM
+from benchmarks.joining import ARGUMENTS, CHROMIUM, PATIENCE_MS
 from tests.support.services import Backends, Server
 
 # The UDP port of the media node. The rules of `tc` name it.
@@ -28,3 +29,13 @@ async def server_and_browser() -> AsyncIterator[tuple[Server, Browser]]:
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         stack.push_async_callback(browser.close)
         yield server, browser
+
+
+async def until(page: Page, condition: str) -> None:
+    """Wait until an async function in a page returns true. `Page.wait_for_function` takes any promise for true.
+
+    :raises TimeoutError: when that takes longer than PATIENCE_MS.
+    """
+    async with asyncio.timeout(PATIENCE_MS / 1000):
+        while not await page.evaluate(condition):
+            await asyncio.sleep(0.1)

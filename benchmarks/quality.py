@@ -26,13 +26,15 @@ from typing import Any
 
 from playwright.async_api import Browser, Page
 
-from benchmarks.browsing import server_and_browser
+from benchmarks.browsing import server_and_browser, until
 from benchmarks.joining import PATIENCE_MS
 from tests.support.journeys.pages import begin_afresh
 from tests.support.services import Server
 
 _QUEUE_MS = 300
 _FULL_WIDTH = 1280
+# Each page gets this many videos.
+_VIDEOS = 2
 _REACTION_SECONDS = 2
 _PIPE = """
 tc qdisc add dev lo root handle 1: htb default 10
@@ -85,8 +87,8 @@ async def _meet(alice: Page, bob: Page, carol: Page) -> None:
     await alice.evaluate("window.sbe.client.currentCall.inviteMore('carol')")
     await carol.get_by_test_id("ring-accept").click(timeout=PATIENCE_MS)
     for page in (alice, bob, carol):
-        seen = f"async () => Object.values((await ({_SEEN})()).videos).filter(([, frames]) => frames > 0).length > 1"
-        await page.wait_for_function(seen, timeout=PATIENCE_MS)
+        frames = f"Object.values((await ({_SEEN})()).videos).map(([, frames]) => frames)"
+        await until(page, f"async () => {frames}.filter(Boolean).length === {_VIDEOS}")
 
 
 def _run(lines: str) -> None:
@@ -131,7 +133,7 @@ async def _until_wide(page: Page, seconds: float) -> float | None:
     begun_at = loop.time()
     while loop.time() - begun_at < seconds:
         videos = (await page.evaluate(_SEEN))["videos"].values()
-        if all(width >= _FULL_WIDTH for *_, width in videos):
+        if len(videos) == _VIDEOS and all(width >= _FULL_WIDTH for *_, width in videos):
             return round(loop.time() - begun_at, 1)
         await asyncio.sleep(0.2)
     return None

@@ -24,7 +24,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Page
 
-from benchmarks.browsing import MEDIA_PORT, server_and_browser
+from benchmarks.browsing import MEDIA_PORT, server_and_browser, until
 from benchmarks.joining import PATIENCE_MS
 from tests.support.services import Server
 
@@ -61,7 +61,7 @@ async def _meet(alice: Page, bob: Page) -> None:
     await alice.get_by_test_id("call-video-bob").click(timeout=PATIENCE_MS)
     await bob.get_by_test_id("ring-accept").click(timeout=PATIENCE_MS)
     for page in (alice, bob):
-        await page.wait_for_function(f"async () => (await ({_SEEN})())[0] > 0", timeout=PATIENCE_MS)
+        await until(page, f"async () => (await ({_SEEN})())[0] > 0")
 
 
 def _narrow(kbit: int) -> None:

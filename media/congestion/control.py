@@ -10,9 +10,12 @@ from media.congestion.delay import Usage
 # Rates are in bits per second, times in seconds.
 # When the queue grows, the rate falls to this share of the throughput, so that the queue empties.
 DECREASE = 0.85
-# Far from the last congestion the rate grows by this factor per second, near it by about a packet per response time.
 # A long queue shall empty in this time. For that, the rate falls at most to LEAST_SHARE of the throughput.
 DRAIN_SECONDS, LEAST_SHARE = 1.0, 0.5
+# Until a long queue had time to empty, the rate falls again only if the path carries less than this share of it. The
+# throughput that caused the first decrease may have been measured before the path became narrow.
+EXCESS = 0.8
+# Far from the last congestion the rate grows by this factor per second, near it by about a packet per response time.
 GROWTH = 1.08
 LEAST_GROWTH = 1_000
 LEAST_ADDED = 4_000
@@ -85,7 +88,8 @@ class DelayControl:
         """
         self._updated_at, self._grows = now, False
         wanted = throughput * max(LEAST_SHARE, min(DECREASE, 1 - queue / DRAIN_SECONDS))
-        if wanted < self.rate and now - self._drained_at >= DRAIN_SECONDS + round_trip:
+        has_waited = now - self._drained_at >= DRAIN_SECONDS + round_trip
+        if wanted < self.rate and (has_waited or throughput < EXCESS * self.rate):
             self.rate, self._drained_at = max(self._least, wanted), now
             self._capacity.congested_at(throughput)
 

@@ -30,6 +30,7 @@ from media.focus.media_plan import MediaPlan
 from media.focus.pacing import Pacer
 from media.focus.participants import Participant, State, legs_of
 from media.focus.pauses import Pauses
+from media.focus.redundancy import Redundancy
 from media.focus.routing import Routing
 from media.focus.services import Services
 from media.focus.signalling import Signalling
@@ -68,6 +69,7 @@ class Conference:
         usage = Usage(partial(services.reports.noticed, id_))
         self._layers = LayerChoice(self.routing, usage, services.spawn, services.now)
         self._pauses = Pauses(partial(services.reports.noticed, id_))
+        self._redundancy = Redundancy()
         self._reported_at = self._chosen_at = 0.0
         self._turn = asyncio.Lock()
 
@@ -145,9 +147,10 @@ class Conference:
                 self._liveness.watch(participant, now)
                 yield
         self._speakers.listen(self.tracks.values(), now)
-        if now - self._chosen_at >= CHOICE_SECONDS:
+        is_due = now - self._chosen_at >= CHOICE_SECONDS
+        self._layers.choose(self.legs(), now, only_congested=not is_due)
+        if is_due:
             self._chosen_at = now
-            self._layers.choose(self.legs(), now)
             self._pauses.update(self.legs(), now)
         if now - self._reported_at >= REPORT_SECONDS:
             self.pace(now - self._reported_at)
@@ -158,6 +161,8 @@ class Conference:
                     participant.leg.report(now)
                     participant.quality.judge(participant.leg.lost(now))
                     yield
+            for leg, track in self._redundancy.choose(self.legs(), now):
+                self.routing.connect(leg, track)
 
     def pace(self, seconds: float) -> None:
         """Slow down senders of video to the rate that the slowest receiver can take.

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
 from media.congestion.allocation import PAUSED, SPARE, Demand, allocate, most
 from media.congestion.estimator import Estimator
+from media.congestion.patience import Patience
+from media.congestion.queue import LONG_QUEUE
 from media.focus.leg import Leg
 from media.focus.routing import Routing
 from media.focus.usage import Usage
@@ -20,6 +22,8 @@ SILENT = 2
 KEPT = 0.6
 # The share of the estimate that is left for retransmissions.
 RESERVE = 0.05
+# The share of the bits of redundant audio that is left without the redundancy, with one redundant block in each packet.
+PRIMARY_SHARE = 0.6
 # A probe is sent at this multiple of the wanted rate, but at most at MOST_STEP times the estimate, for about
 # PROBE_SECONDS.
 BEYOND, MOST_STEP, PROBE_SECONDS = 1.1, 3.0, 0.025
@@ -32,14 +36,9 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 4.0
 # A leg that was congested within this many seconds gets only what its estimate allows. Otherwise it keeps its layers:
 # an estimate is bounded by what is sent, so it says nothing against layers whose rates have grown.
 CONGESTED_SECONDS = 1.0
-# Each video rises by one layer at a time, and the effect is awaited for this long.
-RAISE_SECONDS = 1.0
-# After a leg has got smaller layers, it gets no larger ones for this long, and twice as long each time that a larger
-# layer has lasted for less than LASTING_SECONDS.
-FIRST_HOLD, LONGEST_HOLD, LASTING_SECONDS = 2.0, 30.0, 10.0
-# A video is paused only if less than this share of the smallest layers has fitted for this long. An estimate is low for
-# a while also if another receiver behind the same connection fills its queue.
-LEAST_SHARE, PAUSE_SECONDS = 0.5, 3.0
+# A video is paused only if less than this share of the smallest layers fits. An estimate is low for a while also if
+# another receiver behind the same connection fills its queue.
+LEAST_SHARE = 0.5
 
 
 # The layers of a video that are being sent, with their rates in bits per second, the smallest first.
@@ -54,26 +53,8 @@ class _State:
     probe_at: float = 0.0
     wait: float = FIRST_WAIT
     probes: int = 0
-    # When the leg may get larger layers next, the hold after the next time that it gets smaller ones, and when it last
-    # got larger ones.
-    raise_at: float = 0.0
-    hold: float = FIRST_HOLD
-    raised_at: float = -inf
-    # Since when some video must be paused; infinite while none must.
-    squeezed_at: float = inf
-
-    def may_pause(self, *, is_needed: bool, now: float) -> bool:
-        """Tell whether a video may be paused. Until the queue of a suddenly narrow path is empty, estimates are low."""
-        self.squeezed_at = min(self.squeezed_at, now) if is_needed else inf
-        return now - self.squeezed_at >= PAUSE_SECONDS
-
-    def changed(self, *, is_raised: bool, now: float) -> None:
-        """Record that the leg has got larger or smaller layers."""
-        if is_raised:
-            self.raised_at, self.raise_at = now, now + RAISE_SECONDS
-            return
-        self.hold = min(LONGEST_HOLD, 2 * self.hold) if now - self.raised_at < LASTING_SECONDS else FIRST_HOLD
-        self.raise_at = now + self.hold
+    chosen_at: float = 0.0
+    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass
@@ -132,12 +113,19 @@ class LayerChoice:
             if self._silent.get(track, 0) < SILENT
         }
 
-    def choose(self, legs: Iterable[Leg], now: float) -> None:
-        """Choose the layers of every leg anew."""
+    def choose(self, legs: Iterable[Leg], now: float, *, only_congested: bool = False) -> None:
+        """Choose the layers of every leg anew.
+
+        :param only_congested: leave out the legs that have not been congested since their last choice.
+        """
         legs, ladders = list(legs), [(each, self._active(each, now)) for each in self._routing.ladders.values()]
         for leg in legs if ladders else ():
-            self._choose(leg, ladders, now)
-        self._usage.update(legs, self._routing.ladders.values(), self._rates, now)
+            state = self._states.setdefault(leg.id, _State())
+            if not only_congested or leg.downlink.congested_at > state.chosen_at:
+                state.chosen_at = now
+                self._choose(leg, state, ladders, now)
+        if not only_congested:
+            self._usage.update(legs, self._routing.ladders.values(), self._rates, now)
         for id_ in self._states.keys() - {leg.id for leg in legs}:
             del self._states[id_]
 
@@ -147,23 +135,24 @@ class LayerChoice:
         active = [(rate, layer) for rate, layer in zip(rates, ladder.layers, strict=True) if rate]
         return sorted(active, key=lambda each: each[0])
 
-    def _choose(self, leg: Leg, ladders: Iterable[tuple[Ladder, Active]], now: float) -> None:
+    def _choose(self, leg: Leg, state: _State, ladders: Iterable[tuple[Ladder, Active]], now: float) -> None:
         videos = {video.face: video for video in _videos(leg, ladders)}
         for video in videos.values():
             self._routing.renew_wait(leg, video.ladder)
         demands = [video.demand() for video in videos.values() if video.layers]
         if not demands:
             return
-        state, budget = self._states.setdefault(leg.id, _State()), self._budget(leg)
+        budget = self._budget(leg)
+        may_raise = state.patience.may_raise(leg.downlink.estimate or inf, now)
         if now - leg.downlink.congested_at >= CONGESTED_SECONDS:
             budget = max(budget, sum(each.rate(each.present) for each in demands))
-            if now >= state.raise_at and all(each.present == PAUSED for each in demands):
+            if may_raise and all(each.present == PAUSED for each in demands):
                 # Without a video, no probe can be sent, and the estimate does not grow. So try one.
                 budget = max(budget, min((1 + SPARE) * each.rates[0] for each in demands))
-        chosen = allocate(budget, [each.within(int(now >= state.raise_at)) for each in demands])
+        chosen = allocate(budget, [each.within(int(may_raise)) for each in demands])
         pauses = [each.video for each in demands if chosen[each.video] == PAUSED != each.present]
         is_far_off = budget < LEAST_SHARE * sum(each.rates[0] for each in demands)
-        if not state.may_pause(is_needed=bool(pauses) and is_far_off, now=now):
+        if not state.patience.may_pause(is_needed=bool(pauses) and is_far_off, now=now):
             chosen |= dict.fromkeys(pauses, 0)
         for demand in demands:
             video = videos[demand.video]
@@ -171,7 +160,7 @@ class LayerChoice:
             if video.layer is not (video.layers[place][1] if place != PAUSED else None):
                 self._give(leg, video, place)
                 if place != demand.present:
-                    state.changed(is_raised=place > demand.present, now=now)
+                    state.patience.rose(now) if place > demand.present else state.patience.fell(now)
         wanted = most(demands)
         if wanted > budget and now - leg.downlink.congested_at >= CONGESTED_SECONDS:
             self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
@@ -190,13 +179,20 @@ class LayerChoice:
         else:
             paused.discard(video.face)
         self._routing.connect(leg, video.face, None if place == PAUSED else video.layers[place][1])
+        if leg.downlink.queue >= LONG_QUEUE:
+            # Packets of the larger layer would come too late, and delay the sound.
+            video.ladder.cut(leg.id)
 
     def _budget(self, leg: Leg) -> float:
         """Return the bits per second for the videos with layers."""
         downlink = leg.downlink
         if not downlink.estimate or (downlink.estimator is None and not downlink.is_congested):
             return inf
-        others = sum(self._rates.get(sink.track, 0.0) for sink in leg.sinks.values() if not sink.track.is_layer)
+        others = sum(
+            self._rates.get(sink.track, 0.0) * (PRIMARY_SHARE if sink.inner else 1.0)
+            for sink in leg.sinks.values()
+            if not sink.track.is_layer
+        )
         return max(0.0, (1 - RESERVE) * downlink.estimate - others)
 
     # --- Probes -----------------------------------------------------------------------------------------------

@@ -122,6 +122,7 @@ class Routing:
         """Send a BYE to the receivers of a removed track, and free the track's memory."""
         for leg in legs_of(self._participants):
             leg.downlink.paused.discard(track)
+            leg.downlink.redundant.discard(track)
             if track.ssrc in leg.sinks:
                 self._send_rtcp(leg, rtcp.goodbye(track.ssrc))
                 del leg.sinks[track.ssrc]
@@ -286,9 +287,16 @@ def _sink(track: Track, layout: Layout, leg: Leg, section: Section) -> Sink | No
     if source is None or destination is None:
         return None
     ours = {codec.key: codec for codec in section.codecs}
-    if source.codecs[0].key not in ours:
-        ours = {}
-    types = {codec.payload_type: ours[codec.key] for codec in source.codecs if codec.key in ours}
+    types, inner = {}, {}
+    for codec in source.codecs:
+        if codec.is_redundant and not (codec.key in ours and track in leg.downlink.redundant):
+            opus = codec.primary(source.codecs)
+            if opus is not None and opus.key in ours:
+                types[codec.payload_type], inner[codec.payload_type] = ours[opus.key], opus.payload_type
+        elif codec.key in ours:
+            types[codec.payload_type] = ours[codec.key]
+    if source.codecs[0].payload_type not in types:
+        types = {}
     retransmits = {
         codec.payload_type: codec.rtx_payload_type for codec in types.values() if codec.rtx_payload_type is not None
     }
@@ -310,4 +318,5 @@ def _sink(track: Track, layout: Layout, leg: Leg, section: Section) -> Sink | No
         gso=leg.addresses.gso,
         departures=leg.departures if number_id else None,
         number_ids=NumberIds(layout.number_id, number_id) if number_id else NO_NUMBERS,
+        inner=inner,
     )

@@ -475,6 +475,21 @@ static int make_room(uint8_t *packet, int size) {
     return size + room;
 }
 
+/* Like rtp.primary, for a packet without contributing sources. Return the new size of the packet. */
+static int keep_primary(uint8_t *packet, int size, uint8_t inner) {
+    int begin = packet[0] & 0x10 ? HEADER_SIZE + 4 + 4 * read16(packet + HEADER_SIZE + 2) : HEADER_SIZE;
+    int at = begin, skipped = 0;
+    for (; at + 4 <= size && packet[at] & 0x80; at += 4)
+        skipped += read16(packet + at + 2) & 0x3FF;
+    if (at < size && packet[at] == inner && at + 1 + skipped < size) {
+        int left = size - (at + 1 + skipped);
+        memmove(packet + begin, packet + size - left, (size_t)left);
+        return begin + left;
+    }
+    packet[0] &= 0xDF;
+    return begin;
+}
+
 /* Write a packet as the receivers of a variant get it, before encryption. */
 static struct written rewrite(uint8_t *to, const struct arrival *from, const struct variant *variant) {
     struct written written = {from->size, from->number_at};
@@ -485,10 +500,12 @@ static struct written rewrite(uint8_t *to, const struct arrival *from, const str
     write32(to + 8, from->track->ssrc);
     if (variant->picture_shift || variant->base_shift)
         shift_pictures(to, from->size, variant);
+    if (variant->inner)
+        written.size = keep_primary(to, from->size, variant->inner);
     if (from->elements & variant->foreign)
         translate(to, variant->ids);
     if (variant->number_id && !written.number_at) {
-        written.size = make_room(to, from->size);
+        written.size = make_room(to, written.size);
         written.number_at = NUMBER_AT;
     }
     if (variant->number_id)

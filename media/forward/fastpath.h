@@ -85,6 +85,7 @@ struct variant {
     uint32_t timestamp_shift; /* added to the track's timestamps */
     uint16_t picture_shift;   /* added to VP8's picture IDs */
     uint8_t base_shift;       /* added to VP8's TL0PICIDX */
+    uint8_t inner;            /* payload type of the primary encoding that is all these receivers get of RED; 0: all */
     int32_t receivers;
     uintptr_t *sessions;      /* the SRTP session of each receiver */
     uintptr_t *names;         /* the sockaddr of each receiver */

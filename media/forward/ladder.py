@@ -69,6 +69,12 @@ class Ladder:
         sink.track.is_awaited = True
         return present or sink
 
+    def cut(self, leg: str) -> None:
+        """Stop giving a leg the former layer, if it waits for another one."""
+        if leg in self._waiting:
+            for track in self.layers:
+                track.detach(leg)
+
     def detach(self, leg: str, *, for_good: bool = False) -> None:
         """Stop giving a leg any layer, for now or permanently (`for_good`)."""
         self._waiting.pop(leg, None)

@@ -15,7 +15,7 @@ from media.forward.datagrams import LONGEST_BATCH, SLOT, Outbox
 from media.forward.departures import Departures
 from media.forward.memory import FULL, LARGEST_SEGMENT, SLOTS_OUT
 from media.forward.pictures import shifted
-from media.forward.rtp import HEADER, HEADER_SIZE, number_place, translate_extensions, with_number
+from media.forward.rtp import HEADER, HEADER_SIZE, number_place, primary, translate_extensions, with_number
 from media.forward.tracks import Receivers, Route
 
 logger = logging.getLogger(__name__)
@@ -75,10 +75,12 @@ class Forwarder:
         # Drop packets that the outbox cannot hold.
         del burst[SLOTS_OUT:]
         route.track.packets += len(burst)
-        for type_, distance, ids, foreign, receivers, number_ids, shift in route.variants:
+        for type_, distance, ids, foreign, receivers, number_ids, shift, inner in route.variants:
             packets, places = [], []
             for sequence, timestamp, elements, content in burst:
                 place = number_place(content, number_ids.source) if elements >> number_ids.source & 1 else 0
+                if inner:
+                    content = primary(content, inner)
                 if elements & foreign:
                     content = translate_extensions(content, ids)
                 if shift.picture or shift.base:

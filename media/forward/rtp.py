@@ -136,6 +136,21 @@ def element(packet: bytes, id_: int) -> bytes | None:
     return None
 
 
+def primary(packet: bytes, inner: int) -> bytes:
+    """Return a packet with redundant audio (RED, RFC 2198) as a packet of its primary encoding only.
+
+    If the payload is malformed, or if its primary encoding has another payload type than `inner`, it becomes empty.
+    """
+    _, begin = extension_bounds(packet)
+    at, skipped = begin, 0
+    while at + 4 <= len(packet) and packet[at] & 0x80:
+        skipped += int.from_bytes(packet[at + 2 : at + 4], "big") & 0x3FF
+        at += 4
+    if at < len(packet) and packet[at] == inner and at + 1 + skipped < len(packet):
+        return packet[:begin] + packet[at + 1 + skipped :]
+    return bytes([packet[0] & 0xDF]) + packet[1:begin]
+
+
 def wrap(packet: bytes, *, payload_type: int, sequence: int, ssrc: int) -> bytes:
     """Return a packet as a retransmission. The original sequence number begins the payload (RFC 4588 section 4)."""
     first, second, original, timestamp, _ = HEADER.unpack_from(packet)

@@ -111,6 +111,8 @@ class Variant(NamedTuple):
     receivers: Receivers
     number_ids: NumberIds = NO_NUMBERS
     shift: Shift = NO_SHIFT
+    # The payload type of the primary encoding that is all the receivers get of redundant audio; 0: they get all.
+    inner: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -142,6 +144,9 @@ class Sink:
     # Where the packets to the leg are recorded, if they get transport-wide numbers.
     departures: Departures | None = None
     number_ids: NumberIds = NO_NUMBERS
+    # By the source's payload type of redundant audio (RED): the payload type of the primary encoding, if that is all
+    # that the leg gets.
+    inner: Mapping[int, int] = field(default_factory=dict)
     # What is added to the track's sequence numbers for this receiver, and to its other numbers.
     distance: int = 0
     shift: Shift = NO_SHIFT
@@ -174,12 +179,20 @@ class Sink:
 
     @property
     def _way(self) -> tuple[Any, ...]:
-        return self.address, self.payload_types, self.extensions, self.retransmits, self.gso, self.number_ids
+        return (
+            self.address,
+            self.payload_types,
+            self.extensions,
+            self.retransmits,
+            self.gso,
+            self.number_ids,
+            self.inner,
+        )
 
 
 # The payload type and the distance of a variant, its IDs of header extensions, whether it uses GSO batches, the IDs of
-# its transport-wide numbers, and its shift.
-_Key = tuple[int, int, tuple[tuple[int, int], ...], bool, NumberIds, Shift]
+# its transport-wide numbers, its shift, and the payload type of a primary encoding.
+_Key = tuple[int, int, tuple[tuple[int, int], ...], bool, NumberIds, Shift, int]
 
 
 @dataclass(eq=False, slots=True)
@@ -208,6 +221,7 @@ class _Group:
         memory.foreign = variant.foreign & _SHORT_IDS
         memory.number_id = variant.number_ids.receiver
         memory.timestamp_shift, memory.picture_shift, memory.base_shift = variant.shift
+        memory.inner = variant.inner
         memory.ids = [variant.ids.get(id_, 0) for id_ in range(ELEMENT_IDS)]
         self._share()
 
@@ -626,7 +640,8 @@ class Track:
 
 def _key(payload_type: int, sink: Sink) -> _Key:
     """Return the values that all sinks of a variant share."""
-    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso, sink.number_ids, sink.shift
+    inner = sink.inner.get(payload_type, 0)
+    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso, sink.number_ids, sink.shift, inner
 
 
 def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]:
@@ -640,14 +655,14 @@ def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]
 
 def _variant(key: _Key, sinks: Iterable[Sink]) -> Variant:
     """Return the variant of these sinks."""
-    type_, distance, ids, gso, number_ids, shift = key
+    type_, distance, ids, gso, number_ids, shift, inner = key
     sinks = list(sinks)
     departures = [sink.departures for sink in sinks if sink.departures is not None]
     receivers = Receivers(
         [sink.handle for sink in sinks], array("Q", (sink.address for sink in sinks)), gso, departures
     )
     foreign = ~sum(1 << id_ for id_, new in ids if id_ == new)
-    return Variant(type_, distance, dict(ids), foreign, receivers, number_ids, shift)
+    return Variant(type_, distance, dict(ids), foreign, receivers, number_ids, shift, inner)
 
 
 def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:

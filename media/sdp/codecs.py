@@ -76,6 +76,15 @@ class Codec:
     feedback: tuple[str, ...]  # "nack", "nack pli", "ccm fir", "goog-remb"
     key: Key
 
+    @property
+    def is_redundant(self) -> bool:
+        """Whether the codec is RED (RFC 2198)."""
+        return self.name == "red"
+
+    def primary(self, codecs: Iterable["Codec"]) -> "Codec | None":
+        """Return the codec in the blocks of this one, if it is redundant and a section with these codecs has it."""
+        return next((each for each in codecs if self.key == ("red", str(each.payload_type))), None)
+
 
 Codecs = tuple[Codec, ...]
 
@@ -145,15 +154,27 @@ class Agreed:
 
 
 def _in_use(codecs: Codecs, sections: Iterable[Collection[Key]]) -> Codecs:
-    """Return the codecs that sections list, with tones at the codecs' clock rates, and with RED if RED is preferred."""
-    codecs = tuple(sorted(codecs, key=lambda codec: _LATER.get(codec.name, 0)))
+    """Return the codecs that sections list, with tones at the codecs' clock rates, and RED before Opus.
+
+    RED is listed in each section that has it, whatever others have: the focus can remove the redundancy.
+    """
+    sections = list(sections)
+    others = (codec for codec in codecs if not codec.is_redundant)
+    codecs = tuple(sorted(others, key=lambda codec: _LATER.get(codec.name, 0)))
     media = [codec for codec in codecs if codec.name not in _AUXILIARY]
     chosen = {codec.key for keys in sections for codec in [each for each in media if each.key in keys][:1]}
     chosen |= {codec.key for codec in media[:1]}
     rates = {codec.clock_rate for codec in media if codec.key in chosen}
     chosen |= {codec.key for codec in codecs if codec.name == "telephone-event" and codec.clock_rate in rates}
     chosen |= {codec.key for codec in codecs[:1]}
-    return tuple(codec for codec in codecs if codec.key in chosen)
+    in_use = tuple(codec for codec in codecs if codec.key in chosen)
+    return (*_redundant(sections), *in_use) if in_use and in_use[0].key == _OPUS else in_use
+
+
+def _redundant(sections: Iterable[Collection[Key]]) -> Codecs:
+    """Return the variants of RED that sections have."""
+    types = sorted({key[1] for keys in sections for key in keys if key[0] == "red"})
+    return tuple(Codec("audio", "red", 48000, 2, f"{each}/{each}", 0, None, (), ("red", each)) for each in types)
 
 
 def _common(kind: str, agreed: Codecs, shown: Codecs) -> Codecs:
@@ -431,8 +452,7 @@ def newly_numbered(agreed: Iterable[Codec], taken: Iterable[int]) -> Codecs:
 def coherent(codecs: Iterable[Codec]) -> Codecs:
     """Return the codecs, without RED if its blocks name another payload type than Opus has here."""
     codecs = tuple(codecs)
-    opus = {("red", str(codec.payload_type)) for codec in codecs if codec.name == "opus"}
-    return tuple(codec for codec in codecs if codec.name != "red" or codec.key in opus)
+    return tuple(codec for codec in codecs if not codec.is_redundant or codec.primary(codecs) is not None)
 
 
 def _take(free: dict[int, None], wish: int) -> int:

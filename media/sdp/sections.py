@@ -371,9 +371,10 @@ def _briefly(codec: Codec, is_numbered: bool) -> Codec:
 def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
     """Return the agreed codecs with the leg's payload types, and `numbers` with those that are new.
 
-    A codec that the leg has never shown gets a free payload type.
+    A codec that the leg has never shown gets a free payload type. RED is left out, because the leg may do without it.
     """
-    unknown = newly_numbered([codec for codec in agreed if codec.key not in numbers.known], numbers.taken)
+    unshown = (codec for codec in agreed if codec.key not in numbers.known and not codec.is_redundant)
+    unknown = newly_numbered(unshown, numbers.taken)
     types = (each for codec in unknown for each in (codec.payload_type, codec.rtx_payload_type))
     fresh = {each for each in types if each is not None}
     numbers = replace(

@@ -105,7 +105,7 @@ def _section(state: SectionState, local: LocalEnd, transport: list[str], *, mixe
         lines.append("a=extmap-allow-mixed")
     lines += [f"a=extmap:{id_}{'/recvonly' * (uri in RIDS)} {uri}" for uri, id_ in section.extensions.items()]
     for codec in section.codecs:
-        lines += _codec(codec)
+        lines += _codec(codec, receiving=section.receiving)
     return [*lines, *_rids(state), *_source(section)]
 
 
@@ -121,12 +121,13 @@ def _formats(codecs: Iterable[Codec]) -> Iterable[int]:
             yield codec.rtx_payload_type
 
 
-def _codec(codec: Codec) -> Iterable[str]:
+def _codec(codec: Codec, *, receiving: bool) -> Iterable[str]:
+    """Yield the lines of a codec. The parameters of Opus say what we would like to get (RFC 7587 section 6.1)."""
     name = f"{codec.name}/{codec.clock_rate}" + (f"/{codec.channels}" if codec.channels > 1 else "")
     yield f"a=rtpmap:{codec.payload_type} {name}"
     for feedback in codec.feedback:
         yield f"a=rtcp-fb:{codec.payload_type} {feedback}"
-    if codec.fmtp:
+    if codec.fmtp and (receiving or codec.name != "opus"):
         yield f"a=fmtp:{codec.payload_type} {codec.fmtp}"
     if codec.rtx_payload_type is not None:
         yield f"a=rtpmap:{codec.rtx_payload_type} rtx/{codec.clock_rate}"

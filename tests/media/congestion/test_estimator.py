@@ -9,7 +9,7 @@ from media.congestion.acknowledgement import Acknowledgement
 from media.congestion.estimator import FIRST_RATE, LEAST_RATE, MOST_RATE, Estimator
 from tests.support.depth import examples
 from tests.support.media.path import Path
-from tests.support.media.sender import Run
+from tests.support.media.sender import FRAMES_A_SECOND, Run
 
 pytestmark = pytest.mark.once
 
@@ -32,6 +32,13 @@ def test_it_follows_a_path_that_becomes_narrow(seed: int) -> None:
     assert all(each.rate < 600_000 for each in run.since(23))
     assert mean(each.queue for each in run.since(23)) < 0.1
     assert mean(each.arrived for each in run.since(23)) > 0.75 * 500_000
+
+
+@pytest.mark.parametrize("frames", range(8))
+def test_it_falls_to_the_rate_of_a_narrow_path_before_the_sender_has_reacted(frames: int) -> None:
+    sender = Run(Path(rate=3_000_000), estimator=Estimator(2_600_000), least=1_600_000, interval=0.05)
+    sender.go(20 + frames / FRAMES_A_SECOND)
+    assert sender.go(0.7, rate=500_000).estimator.rate < 550_000
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -22,7 +22,7 @@ from media.forward.rtp import HEADER, number_place
 from media.forward.streams import Missing
 from tests.support.depth import DEEP, examples
 from tests.support.media.node_harness import SECONDS, Listener, World, around, in_order
-from tests.support.media.synthetic import AUDIO, PCMU, VIDEO
+from tests.support.media.synthetic import AUDIO, PCMU, RED, VIDEO
 from tests.support.namespace import in_a_network_of_its_own
 from tests.support.services import ROOT
 
@@ -73,6 +73,18 @@ def _numbered_otherwise(name: str, **options: Any) -> Listener:
     return peer
 
 
+def _red(chance: random.Random, inner: int = AUDIO) -> bytes:
+    """Return the headers and redundant blocks of a RED packet (RFC 2198 section 3), as browsers send them."""
+    lengths = [chance.choice([0, 1, 80, 600]) for _ in range(chance.choice([0, 1, 1, 1, 2]))]
+    headers = b"".join((0x80 | inner).to_bytes(1, "big") + (960 << 10 | each).to_bytes(3, "big") for each in lengths)
+    return headers + bytes([inner]) + chance.randbytes(sum(lengths))
+
+
+def _unusual_red(chance: random.Random) -> bytes:
+    """Return the beginning of a RED packet with another codec inside, or of one that is malformed."""
+    return chance.choice([_red(chance, AUDIO + 1), b"", b"\xef\0\0\x50", b"\xef\xff\xff\xff" * 200, bytes([AUDIO])])
+
+
 # Before this burst the first camera is silent for long enough that the second replaces it.
 SWITCH = 225
 
@@ -81,8 +93,8 @@ class Script:
     """Alice's packets, the same for each node: bursts, each with its order of arrival. Some packets are lost.
 
     Alice has a microphone and two cameras in one media section. The second camera replaces the first at burst SWITCH.
-    Now and then a packet of the camera that is not in use arrives as well, and is not forwarded. The microphone's codec
-    is `audio`.
+    Now and then a packet of the camera that is not in use arrives as well, and is not forwarded. The microphone has the
+    codecs `audio`, and uses the first one.
     """
 
     def __init__(
@@ -90,7 +102,7 @@ class Script:
         seed: int,
         *,
         shuffled: bool,
-        audio: int = AUDIO,
+        audio: tuple[int, ...] = (AUDIO,),
         extensions: Mapping[str, tuple[int, bytes]] = _EXTENSIONS,
     ) -> None:
         chance = random.Random(seed)
@@ -116,9 +128,12 @@ class Script:
         # An unusual packet makes no step of more than NEAR. After such a step, the fast path could refuse the rest of
         # the burst, because Python has not taken the packet yet.
         self._numbers[which] += step if name == usual else min(step, 300)
-        second = (VIDEO if which else self.audio) | chance.randrange(2) << 7
+        second = (VIDEO if which else self.audio[0]) | chance.randrange(2) << 7
         header = HEADER.pack(first, second, self._numbers[which] & 0xFFFF, self._timestamps[which] & 0xFFFFFFFF, 0)
-        return which, header + extension + chance.randbytes(chance.choice([1, 80, 600, 1100, 1100, 1100])) + b"\1"
+        payload = chance.randbytes(chance.choice([1, 80, 600, 1100, 1100, 1100]))
+        if second & 0x7F == RED:
+            payload = chance.choice([_red, _red, _red, _unusual_red])(chance) + payload[:80]
+        return which, header + extension + payload + b"\1"
 
 
 async def _play(world: World, script: Script, number_id: int, own_number_id: int) -> None:
@@ -127,7 +142,7 @@ async def _play(world: World, script: Script, number_id: int, own_number_id: int
     :param number_id: bob's and carol's ID of the header extension with transport-wide numbers; 0 without it.
     :param own_number_id: that of alice.
     """
-    options: dict[str, Any] = {"audio": (script.audio,)}
+    options: dict[str, Any] = {"audio": script.audio}
     alice, carol = (
         Listener("alice", number_id=own_number_id, **options),
         _numbered_otherwise("carol", number_id=number_id, **options),
@@ -138,6 +153,10 @@ async def _play(world: World, script: Script, number_id: int, own_number_id: int
         await world.conference.join(peer)
     await world.join("bob", number_id=number_id, **options)
     await world.join("dave", **options)
+    if RED in script.audio:
+        # Dave gets the redundancy, and the others do not.
+        world.leg("dave").downlink.redundant.add(world.track("alice", "audio"))
+        world.node.conferences["room"].routing.connect(world.leg("dave"), world.track("alice", "audio"))
     ssrcs = [alice.audio.ssrc, alice.video.ssrc, other_camera]
     clock, tracks = world.clock, [world.track("alice", label) for label in ("audio", "video")]
     clock.fixed, chance = 100.0, random.Random(0)
@@ -235,7 +254,7 @@ def _outcome(world: World) -> Outcome:
             (peer.id, kind): [_unnumbered(each, id_) for each in peer.packets if each[1] & 0x7F in kinds]
             for peer in world.peers
             for id_ in [_carols(peer)]
-            for kind, kinds in {"audio": (AUDIO, PCMU, 109), "video": (VIDEO, 120)}.items()
+            for kind, kinds in {"audio": (AUDIO, PCMU, RED, 109), "video": (VIDEO, 120)}.items()
         },
         leg=(
             leg.quota.packets_left,
@@ -302,11 +321,20 @@ async def test_it_refuses_crowded_extensions_as_python_does() -> None:
 
 
 async def test_it_forwards_pcmu_as_python_does() -> None:
-    compiled, interpreted = await _both(Script(0, shuffled=False, audio=PCMU))
+    compiled, interpreted = await _both(Script(0, shuffled=False, audio=(PCMU,)))
     assert len(compiled.got["bob", "audio"]) > 300
     assert compiled.got["bob", "audio"] == interpreted.got["bob", "audio"]
     assert compiled.sent_by_python < 0.8 * compiled.sent
     assert replace(compiled, sent_by_python=0) == replace(interpreted, sent_by_python=0)
+
+
+@pytest.mark.parametrize("number_id", [0, 3])
+async def test_it_removes_redundancy_as_python_does(number_id: int) -> None:
+    compiled, interpreted = await _both(Script(0, shuffled=False, audio=(RED, AUDIO)), number_id)
+    assert compiled.sent_by_python < 0.8 * compiled.sent
+    assert replace(compiled, sent_by_python=0) == replace(interpreted, sent_by_python=0)
+    types = {name: {packet[1] & 0x7F for packet in compiled.got[name, "audio"]} for name in ("bob", "carol", "dave")}
+    assert types == {"bob": {AUDIO}, "carol": {109}, "dave": {RED}}
 
 
 @pytest.mark.parametrize("seed", range(examples(1, deep=2)))

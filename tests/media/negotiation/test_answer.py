@@ -100,7 +100,7 @@ class TestAnswer:
         assert sorted(found, key=lambda each: -int(each[1])) == found
         assert len({foundation for foundation, *_ in found}) == 3
         assert section_text(answer, 0).count("a=end-of-candidates") == 1
-        assert section_text(answer, 0).startswith("m=audio 5000 UDP/TLS/RTP/SAVPF 111 110\r\n")
+        assert section_text(answer, 0).startswith("m=audio 5000 UDP/TLS/RTP/SAVPF 63 111 110\r\n")
         assert "\r\nc=IN IP4 192.0.2.1\r\n" in answer
 
     def test_an_ipv6_address_may_come_first(self) -> None:

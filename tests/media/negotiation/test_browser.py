@@ -9,8 +9,9 @@ import pytest_asyncio
 from playwright.async_api import Page, async_playwright
 
 from conferences.sdp import SDP_LIMIT
-from media.sdp.negotiation import Agreed, Fingerprint, LocalEnd, Negotiation, Outgoing, read_capabilities
+from media.sdp.negotiation import Agreed, Fingerprint, LocalEnd, Negotiation, Outgoing
 from tests.support.chromium import launch_chromium
+from tests.support.media.negotiating import agreed_by, joined
 from tests.support.samples import SAMPLES
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="module")]
@@ -103,7 +104,7 @@ class Leg:
         self.negotiation = Negotiation(LOCAL)
         # The conference already has other participants, which use Chromium with audio and video.
         sample = SAMPLES["chromium-audio-video"]
-        self.agreed = Agreed().joined_by(read_capabilities(sample))
+        self.agreed = agreed_by(sample)
         self.answer = self.offer = ""
 
     async def act(self, what: str, value: object = None) -> Any:
@@ -112,7 +113,7 @@ class Leg:
     async def offers(self, *outgoing: Outgoing) -> None:
         """Make the participant offer. The focus answers with these tracks, if the offer has sections for them."""
         text = await self.act("offer")
-        self.agreed = self.agreed.joined_by(read_capabilities(text))
+        self.agreed = joined(self.agreed, text)
         self.negotiation.receive_offer(text, self.agreed)
         self.answer = self.negotiation.create_answer(outgoing)
         await self.act("answered", self.answer)
@@ -444,7 +445,10 @@ async def test_it_uses_pcm_while_a_member_lacks_opus(page: Page, name: str) -> N
     leg.agreed = before
     await leg.is_offered(bob, carol)
     for each in await leg.transceivers():
-        assert {codec for codec in each["codecs"] + each["received"] if "tel" not in codec} == {"audio/opus"}
+        assert {codec for codec in each["codecs"] + each["received"] if "tel" not in codec} == {
+            "audio/opus",
+            "audio/red",
+        }
 
 
 async def test_it_restarts_ice(page: Page) -> None:

@@ -11,6 +11,7 @@ from tests.support.descriptions import describe
 from tests.support.media.negotiating import (
     AIORTC,
     BOB,
+    BOB_AUDIO,
     CAROL,
     CHROMIUM,
     FIREFOX,
@@ -112,18 +113,16 @@ class TestAgreement:
             codec.key for codec in usual
         }
 
-    def test_red_is_agreed_on_only_with_the_same_opus_inside(self) -> None:
-        other = changed(CHROMIUM, ("SAVPF 111 ", "SAVPF 112 "), (":111 ", ":112 "), ("111/111", "112/112"))
-        assert "red" in names(agreed_by(CHROMIUM, CHROMIUM), "audio")
-        assert "red" in names(agreed_by(other), "audio")
-        assert "red" not in names(agreed_by(CHROMIUM, other), "audio")
-
 
 class TestCodecsInUse:
     def test_sections_list_the_preferred_codec_and_tones_for_it(self) -> None:
         in_use = agreed_by(CHROMIUM).in_use()
         assert [codec.key for codec in in_use.codecs["video"]] == [("VP8",)]
-        assert [codec.key for codec in in_use.codecs["audio"]] == [("opus",), ("telephone-event", "48000")]
+        assert [codec.key for codec in in_use.codecs["audio"]] == [
+            ("red", "111"),
+            ("opus",),
+            ("telephone-event", "48000"),
+        ]
         assert in_use.in_use() == in_use
 
     def test_a_section_that_lacks_the_preferred_codec_brings_its_own_into_use(self) -> None:
@@ -137,9 +136,19 @@ class TestCodecsInUse:
         offer = parse(offered(other, BOB, CAROL, agreed=agreed))
         assert offer.media[2].formats == offer.media[1].formats
 
-    def test_red_is_in_use_where_it_is_preferred(self) -> None:
-        text = changed(CHROMIUM, ("SAVPF 111 63 ", "SAVPF 63 111 "))
-        assert names(agreed_by(text).in_use(), "audio") == ["red", "opus", "telephone-event"]
+    def test_each_section_lists_its_own_red_before_opus_whatever_others_have(self) -> None:
+        other = changed(CHROMIUM, ("SAVPF 111 ", "SAVPF 112 "), (":111 ", ":112 "), ("111/111", "112/112"))
+        agreed = agreed_by(AIORTC, other, CHROMIUM)
+        assert names(agreed.in_use(), "audio")[:2] == ["red", "opus"]
+        for text, types in ((CHROMIUM, ("63", "111")), (other, ("63", "112")), (AIORTC, ("96",))):
+            leg, answer = settled(text, agreed=agreed)
+            assert parse(answer).media[0].formats[: len(types)] == types
+            assert ("red" in answer) == ("63" in types)
+            assert offered(leg, BOB_AUDIO, agreed=agreed).count("red/") == ("63" in types)
+
+    def test_red_is_not_listed_without_opus(self) -> None:
+        agreed = agreed_by(changed(CHROMIUM, ("SAVPF 111 63 ", "SAVPF 63 ")))
+        assert "red" not in names(agreed.in_use(), "audio")
 
 
 def test_parameters_of_a_codec_that_is_not_listed_are_passed_over() -> None:

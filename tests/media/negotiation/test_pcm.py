@@ -35,7 +35,7 @@ class TestPcm:
     def test_they_are_not_in_use_while_everybody_has_opus(self) -> None:
         for preferred in (CHROMIUM, changed(CHROMIUM, ("SAVPF 111 63 9 0 8", "SAVPF 0 8 111 63 9"))):
             agreed = agreed_by(preferred, CHROMIUM)
-            assert names(agreed.in_use(), "audio") == ["opus", "telephone-event"]
+            assert names(agreed.in_use(), "audio") == ["red", "opus", "telephone-event"]
             leg, answer = settled(preferred, agreed=agreed)
             assert (answer + offered(leg, BOB_AUDIO, CAROL, agreed=agreed)).count("PCM") == 0
 

@@ -1,7 +1,9 @@
 """A leg and its participants, for tests of negotiation."""
 
 import re
+from functools import reduce
 
+from media.sdp.codecs import section_codecs
 from media.sdp.description import parse
 from media.sdp.negotiation import Agreed, Fingerprint, LocalEnd, Negotiation, Outgoing, read_capabilities
 from tests.support.samples import SAMPLES
@@ -35,10 +37,11 @@ def unheard_of(text: str, *codecs: str) -> str:
 
 
 def agreed_by(*texts: str) -> Agreed:
-    agreed = Agreed()
-    for text in texts:
-        agreed = agreed.joined_by(read_capabilities(text))
-    return agreed
+    return reduce(joined, texts, Agreed())
+
+
+def joined(agreed: Agreed, text: str) -> Agreed:
+    return agreed.joined_by(read_capabilities(text), section_codecs(parse(text).live()))
 
 
 def names(agreed: Agreed, kind: str) -> list[str]:

@@ -8,7 +8,6 @@ from media.congestion.estimator import Estimator
 from tests.support.media.path import Path
 
 FRAMES_A_SECOND = 30
-FEEDBACK_SECONDS = 0.1
 # Every so many frames a key frame comes, which has KEY_FRAME_FACTOR times the bytes of another.
 KEY_FRAMES, KEY_FRAME_FACTOR = 300, 4
 _PACKET, _HEADERS = 1100, 60
@@ -27,11 +26,14 @@ class Moment(NamedTuple):
 
 @dataclass
 class Run:
-    """A sender that uses all of what its estimator allows, up to `most` bits per second."""
+    """A sender that uses all of what its estimator allows, between `least` and `most` bits per second."""
 
     path: Path
     most: float = 2_500_000
+    least: float = 0
+    # In seconds: the way back, and the time between two feedbacks.
     back: float = 0.02
+    interval: float = 0.1
     estimator: Estimator = field(default_factory=Estimator)
     now: float = 0.0
     # What each second has come to.
@@ -53,7 +55,7 @@ class Run:
         until = self.now + seconds
         while self.now < until:
             self._send_frame()
-            if self.now - self._reported_at >= FEEDBACK_SECONDS:
+            if self.now - self._reported_at >= self.interval:
                 self._reported_at = self.now
                 self._report()
             if self.now - self._noted_at >= 1.0:
@@ -66,7 +68,7 @@ class Run:
         return [moment for moment in self.moments if moment.at > at]
 
     def _send_frame(self) -> None:
-        octets = min(self.most, self.estimator.rate) / FRAMES_A_SECOND / 8
+        octets = min(self.most, max(self.least, self.estimator.rate)) / FRAMES_A_SECOND / 8
         if self._frames % KEY_FRAMES == 0:
             octets *= KEY_FRAME_FACTOR
         self._frames += 1

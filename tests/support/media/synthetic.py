@@ -23,7 +23,7 @@ from media.forward.rtp import HEADER
 from media.sdp.extensions import TRANSPORT_CC
 from media.transport.dtls import State, Transport
 
-AUDIO, VIDEO, RTX, PCMU = 111, 96, 97, 0
+AUDIO, RED, VIDEO, RTX, PCMU = 111, 63, 96, 97, 0
 # Sizes of whole RTP packets, in bytes.
 AUDIO_SIZE, VIDEO_SIZE = 100, 1160
 
@@ -42,6 +42,7 @@ _AUDIO_LINES = [
 # By payload type: the clock rate, and the lines that describe it. PCMU's type is static (RFC 3551).
 _AUDIO_CODECS: Mapping[int, tuple[int, list[str]]] = {
     AUDIO: (48000, [f"a=rtpmap:{AUDIO} opus/48000/2", f"a=fmtp:{AUDIO} minptime=10;useinbandfec=1"]),
+    RED: (48000, [f"a=rtpmap:{RED} red/48000/2", f"a=fmtp:{RED} {AUDIO}/{AUDIO}"]),
     PCMU: (8000, []),
 }
 _VIDEO_LINES = [
