@@ -11,6 +11,7 @@ corrects the omissions of an earlier one. The parts of a conference have modules
 - `pacing`: how fast senders may send video.
 - `layers`: which layer of each video each leg gets.
 - `pauses`: which videos each leg does not get because it is slow.
+- `views`: which videos each leg can see.
 - `usage`: which layers of its videos each sender may switch off.
 - `speakers`: the active speaker.
 - `liveness`: which connections are poor, silent or lost.
@@ -36,6 +37,7 @@ from media.focus.services import Services
 from media.focus.signalling import Signalling
 from media.focus.speakers import Speakers
 from media.focus.usage import Usage
+from media.focus.views import Views
 from media.forward.tracks import Track
 from media.messages import AnswerTask, Cause, ConferenceView, OfferTask, Result, Task, UpdateTask, WithdrawTask
 
@@ -68,6 +70,7 @@ class Conference:
         self._pacer = Pacer()
         usage = Usage(partial(services.reports.noticed, id_))
         self._layers = LayerChoice(self.routing, usage, services.spawn, services.now)
+        self._views = Views(self.routing)
         self._pauses = Pauses(partial(services.reports.noticed, id_))
         self._redundancy = Redundancy()
         self._reported_at = self._chosen_at = 0.0
@@ -148,6 +151,8 @@ class Conference:
                 yield
         self._speakers.listen(self.tracks.values(), now)
         is_due = now - self._chosen_at >= CHOICE_SECONDS
+        if is_due:
+            self._views.update(self.legs())
         self._layers.choose(self.legs(), now, only_congested=not is_due)
         if is_due:
             self._chosen_at = now

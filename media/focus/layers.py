@@ -41,6 +41,11 @@ CONGESTED_SECONDS = 1.0
 LEAST_SHARE = 0.5
 
 
+# A layer with this share of a tile's width is wide enough for it. A tile that is MAIN times as wide as the others comes
+# before them.
+ENOUGH, MAIN = 0.8, 1.5
+
+
 # The layers of a video that are being sent, with their rates in bits per second, the smallest first.
 Active = list[tuple[float, Track]]
 
@@ -65,19 +70,31 @@ class _Video:
     # The layer that the leg gets or awaits; None while the video is paused.
     layer: Track | None
     layers: Active
+    # The width in pixels at which the participant shows the video; None if it has not told.
+    width: float | None
 
     @property
     def face(self) -> Track:
         """The track that stands for all layers."""
         return self.ladder.layers[0]
 
-    def demand(self) -> Demand[Track]:
-        """Return what the video asks of the leg's bandwidth. A screen comes before a camera."""
+    @property
+    def largest(self) -> int:
+        """The place of the largest layer that makes sense: the smallest one that is wide enough."""
+        for place, (_, layer) in enumerate(self.layers):
+            if self.width is not None and layer.width >= max(1, ENOUGH * self.width):
+                return place
+        return len(self.layers) - 1
+
+    def demand(self, main: float) -> Demand[Track]:
+        """Return what the video asks of the leg's bandwidth. A screen comes first, then a camera in a main tile.
+
+        :param main: the least width of a main tile.
+        """
         present = next((place for place, (_, layer) in enumerate(self.layers) if layer is self.layer), 0)
-        if self.layer is None:
-            present = PAUSED
-        rates = tuple(rate for rate, _ in self.layers)
-        return Demand(self.face, int(self.face.label == "video"), rates, present)
+        present = PAUSED if self.layer is None else min(present, self.largest)
+        priority = 0 if self.face.label != "video" else 1 if (self.width or 0) >= main else 2
+        return Demand(self.face, priority, tuple(rate for rate, _ in self.layers[: self.largest + 1]), present)
 
 
 class LayerChoice:
@@ -139,7 +156,8 @@ class LayerChoice:
         videos = {video.face: video for video in _videos(leg, ladders)}
         for video in videos.values():
             self._routing.renew_wait(leg, video.ladder)
-        demands = [video.demand() for video in videos.values() if video.layers]
+        main = _main_width(video.width or 0 for video in videos.values() if video.face.label == "video")
+        demands = [video.demand(main) for video in videos.values() if video.layers]
         if not demands:
             return
         budget = self._budget(leg)
@@ -224,6 +242,14 @@ class LayerChoice:
 def _videos(leg: Leg, ladders: Iterable[tuple[Ladder, Active]]) -> Iterator[_Video]:
     """Yield the videos in layers that a leg gets, awaits, or would get if they were not paused."""
     for ladder, active in ladders:
-        sink = ladder.wanted(leg.id)
-        if sink is not None or ladder.layers[0] in leg.downlink.paused:
-            yield _Video(ladder, sink.track if sink is not None else None, active)
+        sink, face = ladder.wanted(leg.id), ladder.layers[0]
+        if sink is not None or face in leg.downlink.paused - leg.downlink.hidden:
+            section = leg.layout.carried.get((face.participant, face.label))
+            width = leg.tiles.widths.get(section.mid) if section is not None else None
+            yield _Video(ladder, sink.track if sink is not None else None, active, width)
+
+
+def _main_width(widths: Iterable[float]) -> float:
+    """Return the least width of the main tile: it is much wider than the tile of any other camera."""
+    second = sorted(widths, reverse=True)[1:2]
+    return max(1.0, MAIN * sum(second))

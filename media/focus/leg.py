@@ -6,6 +6,7 @@
 - `retransmission`: answers the participant's NACKs.
 - `downlink`: the participant's reports about the media that it gets.
 - `feedback`: the RTCP to the participant about its own streams.
+- `tiles`: the sizes at which the participant shows its videos.
 """
 
 import logging
@@ -29,6 +30,7 @@ from media.focus.layout import Layout
 from media.focus.quota import TICK_SECONDS, Quota
 from media.focus.retransmission import Retransmitter
 from media.focus.sources import Source, Sources
+from media.focus.tiles import Tiles
 from media.forward import rtcp
 from media.forward.arrivals import Arrivals
 from media.forward.datagrams import address_of
@@ -129,6 +131,7 @@ class Leg:
         self.downlink = Downlink(round_trip, made_at=made_at)
         self.retransmitter = Retransmitter(round_trip, made_at=made_at)
         self.feedback = Feedback()
+        self.tiles = Tiles()
 
     @property
     def srtp_rx(self) -> Any:

@@ -35,4 +35,5 @@ class Pauses:
 def _paused(leg: Leg) -> PausedVideos:
     """Return the videos that a leg does not get for now."""
     tracks = {*leg.downlink.paused, *(track for track in leg.downlink.withheld if track.kind == "video")}
+    tracks -= leg.downlink.hidden
     return PausedVideos(tuple(sorted((Video(each.participant, each.label) for each in tracks), key=str)))

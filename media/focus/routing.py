@@ -122,6 +122,7 @@ class Routing:
         """Send a BYE to the receivers of a removed track, and free the track's memory."""
         for leg in legs_of(self._participants):
             leg.downlink.paused.discard(track)
+            leg.downlink.hidden.discard(track)
             leg.downlink.redundant.discard(track)
             if track.ssrc in leg.sinks:
                 self._send_rtcp(leg, rtcp.goodbye(track.ssrc))
@@ -174,7 +175,8 @@ class Routing:
         layout = self._layout(track)
         if not _is_layered(track, layout):
             leg.downlink.paused.discard(track)
-        wanted = is_served and track not in leg.downlink.withheld and track not in leg.downlink.paused
+        downlink = leg.downlink
+        wanted = is_served and not any(track in kept for kept in (downlink.withheld, downlink.paused, downlink.hidden))
         section = leg.layout.carried.get((track.participant, track.label)) if wanted else None
         sink = None
         if section is not None:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
-import { Pauses, SentLayers } from "../../templates/static/sbe/upkeep.js";
+import { Pauses, SentLayers, Tiles } from "../../templates/static/sbe/upkeep.js";
 import { Desk } from "./support/conference.js";
 
 /** Let all promises settle that wait for nothing else. */
@@ -143,4 +143,97 @@ test("a call with a focus loads the module, and says which videos are paused", a
     reason: "slow-connection",
   });
   assert.deepEqual(desk.call.others[0].paused, { camera: true });
+});
+
+// ── the sizes of the tiles ────────────────────────────────────────────────
+
+/** A page with `<video>` elements, and a connection whose data channel records what is sent. */
+class Page {
+  /** @type {any[]} */
+  videos = [];
+  /** @type {any[]} */
+  sent = [];
+  /** @type {(entries: any[]) => void} */
+  look = () => {};
+  channel = { readyState: "connecting", send: (/** @type {string} */ text) => this.sent.push(JSON.parse(text).widths) };
+
+  constructor() {
+    const page = this;
+    Object.assign(globalThis, {
+      devicePixelRatio: 2,
+      document: { querySelectorAll: (/** @type {string} */ of) => (of === "video" ? [...this.videos] : []) },
+      getComputedStyle: (/** @type {any} */ { objectFit }) => ({ objectFit }),
+      IntersectionObserver: class {
+        /** @param {Page["look"]} look */
+        constructor(look) {
+          page.look = look;
+        }
+        observe() {}
+        unobserve() {}
+      },
+    });
+    this.leg = {
+      pc: { createDataChannel: () => this.channel },
+      midOf: (/** @type {any} */ track) => track?.mid ?? null,
+    };
+    this.tiles = new Tiles(/** @type {any} */ (this.leg));
+  }
+
+  /** Show the track of a section. @param {string} mid @param {object} [how] */
+  show(mid, how = {}) {
+    const size = { clientWidth: 320, clientHeight: 180, videoWidth: 640, videoHeight: 360, objectFit: "cover" };
+    const video = { ...size, srcObject: { getVideoTracks: () => [{ mid }] }, ...how };
+    this.videos.push(video);
+    return video;
+  }
+}
+
+test("the widths of the tiles are told in device pixels, once the channel is open and after each change", () => {
+  const page = new Page();
+  const video = page.show("3");
+  page.tiles.report();
+  assert.deepEqual(page.sent, []);
+  page.channel.readyState = "open";
+  for (let round = 0; round < 3; round += 1) page.tiles.report();
+  assert.deepEqual(page.sent, [{ 3: 640 }]);
+  video.clientWidth = 319;
+  page.tiles.report();
+  assert.equal(page.sent.length, 1);
+  video.clientWidth = 160;
+  video.clientHeight = 90;
+  page.tiles.report();
+  assert.deepEqual(page.sent[1], { 3: 320 });
+});
+
+test("a tile that cuts the sides off needs a wider picture than it is, and one with borders a narrower one", () => {
+  const page = new Page();
+  page.channel.readyState = "open";
+  page.show("1", { clientWidth: 180, clientHeight: 180 });
+  page.show("2", { clientWidth: 320, clientHeight: 90, objectFit: "contain" });
+  page.tiles.report();
+  assert.deepEqual(page.sent, [{ 1: 640, 2: 320 }]);
+});
+
+test("a tile out of view needs nothing, unless the video is shown elsewhere too", () => {
+  const page = new Page();
+  page.channel.readyState = "open";
+  const [one, two] = [page.show("1"), page.show("2")];
+  page.show("2", { clientWidth: 80, clientHeight: 45 });
+  page.tiles.report();
+  page.look([one, two].map((target) => ({ target, isIntersecting: false })));
+  assert.deepEqual(page.sent[1], { 1: 0, 2: 160 });
+  page.look([{ target: one, isIntersecting: true }]);
+  assert.deepEqual(page.sent[2], { 1: 640, 2: 160 });
+});
+
+test("a video without a visible element has no limit: a page may draw it elsewhere", () => {
+  const page = new Page();
+  page.channel.readyState = "open";
+  page.show("1", { clientWidth: 0 });
+  page.show("2", { srcObject: null });
+  page.show("3");
+  page.tiles.report();
+  page.videos.pop();
+  page.tiles.report();
+  assert.deepEqual(page.sent, [{ 3: 640 }, {}]);
 });

@@ -9,12 +9,19 @@ import { every } from "./waiting.js";
  */
 
 const TICK_MS = 5_000;
+/** How often the sizes of the tiles are compared with what the focus knows. */
+const MEASURE_MS = 500;
+/** The label of the data channel to the focus itself. */
+const TILES = "sbe-tiles";
+/** Small changes of a size are not worth a message, in pixels. */
+const STEP = 16;
 /** The focus repeats what is paused every 10 s. An older event no longer counts. */
 const PAUSE_MS = 25_000;
 
 /*
  * What a call does for one connection with a focus, so that each side sends only what the other can use. The call loads
- * this module when it has such a connection. Without the module, the call goes on: it then sends all layers.
+ * this module when it has such a connection. Without the module, the call goes on: it then sends all layers, and gets
+ * pictures that are larger than needed.
  */
 
 /** Serve a connection until it is closed. @param {Events} call @param {FocusLeg} leg its connection */
@@ -25,10 +32,14 @@ export function keepUp(call, leg) {
     if (event.type === "layers") layers.learn(event);
     if (event.type === "paused-videos") pauses.learn(event);
   });
+  const tiles = new Tiles(leg);
+  const stopMeasuring = every(MEASURE_MS, async () => tiles.report());
   const stopTicking = every(TICK_MS, async () => {
     pauses.tick();
     if (leg.pc.signalingState !== "closed") return;
+    tiles.stop();
     stopHearing();
+    stopMeasuring();
     stopTicking();
   });
 }
@@ -83,6 +94,98 @@ export class SentLayers {
     encoding.active = isNeeded;
     return true;
   }
+}
+
+/**
+ * Tells the focus how wide the page shows each video of the others, so that no larger picture is sent. It looks at the
+ * `<video>` elements in the document and in `<sbe-call>`. A video that no visible-size element shows has no limit.
+ */
+export class Tiles {
+  #leg;
+  #channel;
+  #told = "{}";
+  /** Whether an element is in view. @type {Map<Element, boolean>} */
+  #seen = new Map();
+  #observer;
+
+  /** @param {Pick<FocusLeg, "pc" | "midOf">} leg */
+  constructor(leg) {
+    this.#leg = leg;
+    this.#channel = leg.pc.createDataChannel(TILES);
+    // A tile that is about to scroll into view needs its picture already.
+    if (globalThis.IntersectionObserver)
+      this.#observer = new IntersectionObserver((seen) => this.#look(seen), { rootMargin: "100px" });
+  }
+
+  /** @param {Pick<IntersectionObserverEntry, "target" | "isIntersecting">[]} entries */
+  #look(entries) {
+    for (const { target, isIntersecting } of entries) this.#seen.set(target, isIntersecting);
+    this.report();
+  }
+
+  /** Tell the focus the widths, if they have changed. */
+  report() {
+    if (this.#channel.readyState !== "open") return;
+    const widths = JSON.stringify(this.#widths(shownVideos()));
+    if (widths === this.#told) return;
+    this.#channel.send(`{"widths":${widths}}`);
+    this.#told = widths;
+  }
+
+  /** @param {HTMLVideoElement[]} videos @returns {Record<string, number>} by mid */
+  #widths(videos) {
+    this.#observe(videos);
+    /** @type {Record<string, number>} */
+    const widths = {};
+    for (const video of videos) {
+      const [track] = /** @type {MediaStream | null} */ (video.srcObject)?.getVideoTracks() ?? [];
+      const mid = this.#leg.midOf(track ?? null);
+      if (track && mid) widths[mid] = Math.max(widths[mid] ?? 0, this.#seen.get(video) === false ? 0 : widthOf(video));
+    }
+    // JSON has no infinity: without a limit, a video is not listed.
+    return Object.fromEntries(Object.entries(widths).filter(([, width]) => width < Infinity));
+  }
+
+  /** @param {HTMLVideoElement[]} videos */
+  #observe(videos) {
+    for (const video of this.#seen.keys()) {
+      if (videos.includes(/** @type {HTMLVideoElement} */ (video))) continue;
+      this.#observer?.unobserve(video);
+      this.#seen.delete(video);
+    }
+    for (const video of videos) {
+      if (this.#seen.has(video)) continue;
+      this.#seen.set(video, true);
+      this.#observer?.observe(video);
+    }
+  }
+
+  stop() {
+    this.#observer?.disconnect();
+  }
+}
+
+/** The elements of the page that may show a video. @returns {HTMLVideoElement[]} */
+function shownVideos() {
+  const { document } = globalThis;
+  const roots = document
+    ? [document, ...[...document.querySelectorAll("sbe-call")].map((each) => each.shadowRoot)]
+    : [];
+  return roots.flatMap((root) => [...(root?.querySelectorAll("video") ?? [])]);
+}
+
+/**
+ * Return how wide a whole picture is on the screen, in device pixels, although the element may cut its sides off.
+ * An element without a size may be drawn elsewhere, so it has no limit.
+ *
+ * @param {HTMLVideoElement} video
+ */
+export function widthOf(video) {
+  const { clientWidth: width, clientHeight: height, videoWidth, videoHeight } = video;
+  if (!width || document.pictureInPictureElement === video) return Infinity;
+  const filling = videoHeight ? (height * videoWidth) / videoHeight : width;
+  const shown = getComputedStyle(video).objectFit === "cover" ? Math.max(width, filling) : Math.min(width, filling);
+  return Math.ceil((shown * devicePixelRatio) / STEP) * STEP;
 }
 
 /** Which videos the focus has paused, because this side's connection is slow. */
