@@ -6,6 +6,7 @@ from aiortc.rtp import RtcpReceiverInfo
 
 from media.congestion.acknowledgement import Acknowledgement
 from media.congestion.estimator import Estimator
+from media.congestion.queue import LONG_QUEUE
 from media.focus.quality import REPORT_COUNTS_SECONDS
 from media.forward.repair import RoundTrip
 from media.forward.tracks import Sink, Track
@@ -32,6 +33,8 @@ class Downlink:
         self.is_congested = False
         # When congestion was last seen.
         self.congested_at = float("-inf")
+        # When packets have last waited too long in a queue.
+        self.queued_at = float("-inf")
         self.withheld: dict[Track, float] = {}
         # The videos with layers that do not fit now, not even with their smallest layer.
         self.paused: set[Track] = set()
@@ -63,6 +66,8 @@ class Downlink:
         estimator.acknowledge(acknowledged, now, self._round_trip.seconds)
         if estimator.is_congested:
             self.is_congested, self.congested_at = True, now
+        if estimator.queue >= LONG_QUEUE:
+            self.queued_at = now
         self.estimate, self._estimated_at = int(estimator.rate), now
 
     @property

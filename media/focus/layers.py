@@ -18,6 +18,8 @@ from media.forward.tracks import Track
 
 # A layer that has sent nothing in this many measurements in a row is not in use.
 SILENT = 2
+# A layer has stopped if another layer of the same video is ahead of it by this many seconds.
+STOPPED_SECONDS = 0.4
 # The share of a track's earlier rates in its smoothed rate. A key frame may take a quarter of a second's bits.
 KEPT = 0.6
 # The share of the estimate that is left for retransmissions.
@@ -148,8 +150,12 @@ class LayerChoice:
 
     def _active(self, ladder: Ladder, now: float) -> Active:
         """Return the layers that are being sent, or can be switched on, with their rates, the smallest first."""
-        rates = [self._usage.rate(ladder, layer, self._rates.get(layer, 0.0), now) for layer in ladder.layers]
-        active = [(rate, layer) for rate, layer in zip(rates, ladder.layers, strict=True) if rate]
+        newest = max(layer.heard_at for layer in ladder.layers)
+        active = []
+        for layer in ladder.layers:
+            measured = self._rates.get(layer, 0.0) if newest - layer.heard_at < STOPPED_SECONDS else 0.0
+            if rate := self._usage.rate(ladder, layer, measured, now):
+                active.append((rate, layer))
         return sorted(active, key=lambda each: each[0])
 
     def _choose(self, leg: Leg, state: _State, ladders: Iterable[tuple[Ladder, Active]], now: float) -> None:

@@ -1,4 +1,7 @@
-"""Choose who gets redundant audio (RED, RFC 2198): the receivers that lose packets, and those of a sender that does."""
+"""Choose who gets redundant audio (RED, RFC 2198): the receivers that lose packets, and those of a sender that does.
+
+A receiver whose packets wait in a queue gets none: more packets would only make the queue longer.
+"""
 
 from collections.abc import Iterable, Iterator
 
@@ -23,8 +26,10 @@ class Redundancy:
         audio = {sink.track for leg in legs for sink in leg.sinks.values() if sink.track.kind == "audio"}
         self._note({track: track.stream.lost for track in audio if track.stream is not None}, now)
         for leg in legs:
+            has_room = now - leg.downlink.queued_at >= KEEP_SECONDS
             for sink in list(leg.sinks.values()):
-                wants = sink.track in audio and (leg in self._lost_at or sink.track in self._lost_at)
+                is_lossy = leg in self._lost_at or sink.track in self._lost_at
+                wants = has_room and is_lossy and sink.track in audio
                 if wants != (sink.track in leg.downlink.redundant):
                     (leg.downlink.redundant.add if wants else leg.downlink.redundant.discard)(sink.track)
                     yield leg, sink.track

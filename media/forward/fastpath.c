@@ -317,6 +317,7 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
                        stream->expected + track->sequence_shift != track->last_sequence + 1))
         return DECRYPTED;
     take(stream, timestamp, now);
+    track->heard_at = now;
     arrival->number_at = stated.number_at;
     if (stated.number >= 0)
         note(leg->arrivals, (uint16_t)stated.number, arrived);

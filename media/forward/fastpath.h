@@ -112,6 +112,7 @@ struct track {
     uint32_t last_timestamp;
     uint32_t timestamp_shift;
     double last_at;
+    double heard_at;          /* when a packet last came, forwarded or not */
     int64_t packets;
     int64_t octets;           /* of payloads, with their header extensions */
     double loudness;

@@ -313,6 +313,8 @@ class Track:
     last_sequence = Shared[int]()
     last_timestamp = Shared[int]()
     last_at = Shared[float]()
+    # When a packet last came, whether or not it was forwarded.
+    heard_at = Shared[float]()
     # The ID of the header extension with the audio level (RFC 6464); 0 without one.
     level_id = Shared[int]()
     # Whether packets are forwarded.
@@ -374,6 +376,7 @@ class Track:
         """
         payload_type = content[1] & 0x7F
         route, memory = self.routes.get(payload_type), self.memory
+        memory.heard_at = now
         if not memory.is_open:
             self.resumes = True
             return None

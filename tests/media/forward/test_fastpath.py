@@ -234,8 +234,8 @@ def _unnumbered(packet: bytes, number_id: int) -> bytes:
     return _without_ssrc(packet[:place] + b"##" + packet[place + 2 :] if place else packet)
 
 
-_OF_TRACKS = ["level_id", "last_sequence", "last_timestamp", "last_at", "sequence_shift", "timestamp_shift", "resumes"]
-_OF_TRACKS += ["packets", "octets", "loudness"]
+_OF_TRACKS = ["level_id", "last_sequence", "last_timestamp", "last_at", "heard_at", "sequence_shift", "timestamp_shift"]
+_OF_TRACKS += ["resumes", "packets", "octets", "loudness"]
 
 
 def _carols(peer: Listener) -> int:
