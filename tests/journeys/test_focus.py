@@ -64,6 +64,17 @@ async def _is_offered(person: Person, times: int) -> None:
             await asyncio.sleep(0.05)
 
 
+# Whether packets of video come (true), or none for half a second (false).
+_VIDEO_COMES = """async (comes) => {
+  const count = async () => [...(await window.sbe.pc.getStats()).values()]
+    .filter(({type, kind}) => type === "inbound-rtp" && kind === "video")
+    .reduce((sum, {packetsReceived}) => sum + packetsReceived, 0);
+  const before = await count();
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  return (await count() > before) === comes;
+}"""
+
+
 async def test_a_call_of_two_goes_through_the_focus(visit: Visit) -> None:
     async def hums(page: Page) -> None:
         await page.add_init_script(_HUMMING)
@@ -81,6 +92,11 @@ async def test_a_call_of_two_goes_through_the_focus(visit: Visit) -> None:
         assert "VP8" in names
         assert len(names) == len(set(names)), names
     await agree(alice, bob)
+    # A tile out of view costs nothing, and has its picture again when it is back.
+    await bob.page.add_style_tag(content=".aside #tiles { translate: -9000px }")
+    for is_aside in (True, False):
+        await bob.page.evaluate("(is) => document.body.classList.toggle('aside', is)", is_aside)
+        await bob.page.wait_for_function(_VIDEO_COMES, arg=not is_aside)
     await alice.press("btn-hangup")
     await bob.sees_the_end("alice-one")
 
