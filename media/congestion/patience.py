@@ -10,9 +10,11 @@ FIRST_HOLD, LONGEST_HOLD, LASTING_SECONDS = 2.0, 30.0, 10.0
 # If the estimate is this many times what it was during the congestion, the path is another now, and the hold ends. The
 # factor doubles each time that this was an error.
 ANOTHER_PATH = 2.0
-# A video is paused only if it has not fitted for this long. Estimates are low until the queue of a suddenly narrow path
-# is empty.
-PAUSE_SECONDS = 3.0
+# A video is paused if less than LEAST_SHARE of all smallest layers has fitted for PAUSE_SECONDS. Until the queue of a
+# suddenly narrow path is empty, estimates are low, and while another receiver behind the same path fills its queue. If
+# less than FAR_SHARE fits, the wait is FAR_PAUSE_SECONDS, because the sound suffers meanwhile.
+LEAST_SHARE, PAUSE_SECONDS = 0.8, 3.0
+FAR_SHARE, FAR_PAUSE_SECONDS = 0.5, 0.5
 
 
 class Patience:
@@ -28,7 +30,8 @@ class Patience:
         self._factor = ANOTHER_PATH
         # Whether the estimate has ended the last hold early.
         self._is_early = False
-        self._squeezed_at = inf
+        # Since when the smallest layers have not fitted, and since when they have been far from it.
+        self._squeezed_at = self._far_at = inf
 
     def may_raise(self, rate: float, now: float) -> bool:
         """Tell whether the receiver may get larger layers.
@@ -41,10 +44,14 @@ class Patience:
         self._is_early = self._has_fallen and rate >= self._factor * self._narrow
         return self._is_early
 
-    def may_pause(self, *, is_needed: bool, now: float) -> bool:
-        """Tell whether a video may be paused, because it has not fitted for long enough."""
-        self._squeezed_at = min(self._squeezed_at, now) if is_needed else inf
-        return now - self._squeezed_at >= PAUSE_SECONDS
+    def may_pause(self, share: float, now: float) -> bool:
+        """Tell whether a video may be paused, because it has not fitted for long enough.
+
+        :param share: the budget for all videos as a share of the rate of their smallest layers.
+        """
+        self._squeezed_at = min(self._squeezed_at, now) if share < LEAST_SHARE else inf
+        self._far_at = min(self._far_at, now) if share < FAR_SHARE else inf
+        return now - self._squeezed_at >= PAUSE_SECONDS or now - self._far_at >= FAR_PAUSE_SECONDS
 
     def rose(self, now: float) -> None:
         """Record that the receiver has got larger layers."""

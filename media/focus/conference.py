@@ -153,7 +153,7 @@ class Conference:
         is_due = now - self._chosen_at >= CHOICE_SECONDS
         if is_due:
             self._views.update(self.legs())
-        self._layers.choose(self.legs(), now, only_congested=not is_due)
+        self._layers.choose(self.legs(), now, only_urgent=not is_due)
         if is_due:
             self._chosen_at = now
             self._pauses.update(self.legs(), now)

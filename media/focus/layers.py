@@ -19,7 +19,7 @@ from media.forward.tracks import Track
 # A layer that has sent nothing in this many measurements in a row is not in use.
 SILENT = 2
 # A layer has stopped if another layer of the same video is ahead of it by this many seconds.
-STOPPED_SECONDS = 0.4
+STOPPED_SECONDS = 0.3
 # The share of a track's earlier rates in its smoothed rate. A key frame may take a quarter of a second's bits.
 KEPT = 0.6
 # The share of the estimate that is left for retransmissions.
@@ -38,9 +38,6 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 4.0
 # A leg that was congested within this many seconds gets only what its estimate allows. Otherwise it keeps its layers:
 # an estimate is bounded by what is sent, so it says nothing against layers whose rates have grown.
 CONGESTED_SECONDS = 1.0
-# A video is paused only if less than this share of the smallest layers fits. An estimate is low for a while also if
-# another receiver behind the same connection fills its queue.
-LEAST_SHARE = 0.5
 
 
 # A layer with this share of a tile's width is wide enough for it. A tile that is MAIN times as wide as the others comes
@@ -132,18 +129,20 @@ class LayerChoice:
             if self._silent.get(track, 0) < SILENT
         }
 
-    def choose(self, legs: Iterable[Leg], now: float, *, only_congested: bool = False) -> None:
+    def choose(self, legs: Iterable[Leg], now: float, *, only_urgent: bool = False) -> None:
         """Choose the layers of every leg anew.
 
-        :param only_congested: leave out the legs that have not been congested since their last choice.
+        :param only_urgent: leave out the legs that have not been congested since their last choice, and whose layers
+            have not stopped.
         """
         legs, ladders = list(legs), [(each, self._active(each, now)) for each in self._routing.ladders.values()]
+        stopped = {leg for ladder, active in ladders for leg in _receivers_of_stopped(ladder, active)}
         for leg in legs if ladders else ():
             state = self._states.setdefault(leg.id, _State())
-            if not only_congested or leg.downlink.congested_at > state.chosen_at:
+            if not only_urgent or leg.downlink.congested_at > state.chosen_at or leg.id in stopped:
                 state.chosen_at = now
                 self._choose(leg, state, ladders, now)
-        if not only_congested:
+        if not only_urgent:
             self._usage.update(legs, self._routing.ladders.values(), self._rates, now)
         for id_ in self._states.keys() - {leg.id for leg in legs}:
             del self._states[id_]
@@ -170,13 +169,13 @@ class LayerChoice:
         may_raise = state.patience.may_raise(leg.downlink.estimate or inf, now)
         if now - leg.downlink.congested_at >= CONGESTED_SECONDS:
             budget = max(budget, sum(each.rate(each.present) for each in demands))
-            if may_raise and all(each.present == PAUSED for each in demands):
-                # Without a video, no probe can be sent, and the estimate does not grow. So try one.
+            if may_raise and not leg.can_pad and all(each.present == PAUSED for each in demands):
+                # No probe can be sent, so the estimate does not grow. Try one video.
                 budget = max(budget, min((1 + SPARE) * each.rates[0] for each in demands))
         chosen = allocate(budget, [each.within(int(may_raise)) for each in demands])
         pauses = [each.video for each in demands if chosen[each.video] == PAUSED != each.present]
-        is_far_off = budget < LEAST_SHARE * sum(each.rates[0] for each in demands)
-        if not state.patience.may_pause(is_needed=bool(pauses) and is_far_off, now=now):
+        least = sum(each.rates[0] for each in demands if each.present != PAUSED)
+        if not state.patience.may_pause(budget / least if least else inf, now):
             chosen |= dict.fromkeys(pauses, 0)
         for demand in demands:
             video = videos[demand.video]
@@ -243,6 +242,12 @@ class LayerChoice:
         await asyncio.sleep(RESULT_SECONDS)
         if estimator.rate > SHOWN * before:
             state.probe_at, state.wait = 0.0, FIRST_WAIT
+
+
+def _receivers_of_stopped(ladder: Ladder, active: Active) -> set[str]:
+    """Return the IDs of the legs that get a layer which is not sent any more, though others are."""
+    sent = {layer for _, layer in active}
+    return {leg for layer in ladder.layers if sent and layer not in sent for leg in layer.sinks}
 
 
 def _videos(leg: Leg, ladders: Iterable[tuple[Ladder, Active]]) -> Iterator[_Video]:

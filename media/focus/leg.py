@@ -9,6 +9,7 @@
 - `tiles`: the sizes at which the participant shows its videos.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -28,7 +29,7 @@ from media.focus.downlink import Downlink
 from media.focus.feedback import Feedback
 from media.focus.layout import Layout
 from media.focus.quota import TICK_SECONDS, Quota
-from media.focus.retransmission import Retransmitter
+from media.focus.retransmission import AGAIN_SECONDS, Retransmitter, padding
 from media.focus.sources import Source, Sources
 from media.focus.tiles import Tiles
 from media.forward import rtcp
@@ -128,6 +129,8 @@ class Leg:
         self.quota = Quota(self.memory)
         self.sources = Sources(self.memory, round_trip, made_at=made_at)
         self.sinks: dict[int, Sink] = {}
+        # The sinks of paused videos, which get only padding.
+        self.parked: dict[int, Sink] = {}
         self.downlink = Downlink(round_trip, made_at=made_at)
         self.retransmitter = Retransmitter(round_trip, made_at=made_at)
         self.feedback = Feedback()
@@ -214,7 +217,7 @@ class Leg:
             await self.transport.close()
         self._port.forget(self)
         self.sources.clear()
-        self.sinks = {}
+        self.sinks, self.parked = {}, {}
         # Break the reference cycles, so that memory is freed now and not by the garbage collector.
         self.transport = self.channels = self.agent = None
 
@@ -290,16 +293,40 @@ class Leg:
         if sink is not None:
             for packet in self.retransmitter.answer(sink, nack.lost, now, self.downlink.queue):
                 self._port.send_rtp(self, packet)
+            if again := self.retransmitter.again:
+                self.retransmitter.again = []
+                asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._repeat, sink, again, now + AGAIN_SECONDS)
         while self.retransmitter.unrepaired:
             self._observer.key_frame_wanted(self, self.retransmitter.unrepaired.pop())
 
+    def _repeat(self, sink: Sink, sequences: list[int], now: float) -> None:
+        """Send packets once more that were sent again shortly before."""
+        if self.is_connected and self.sinks.get(sink.track.ssrc) is sink:
+            for packet in self.retransmitter.repeat(sink, sequences, now):
+                self._port.send_rtp(self, packet)
+
     def pad(self, probe: int, now: float) -> int:
         """Send a packet of padding as part of a probe. Return its bytes with all headers; 0 if none was sent."""
-        packet = self.retransmitter.pad(self.sinks.values(), probe, now) if self.is_connected else None
-        if packet is None:
+        sink = self._padded()
+        if sink is None or not self.is_connected:
             return 0
+        packet = padding(sink, probe, now)
         self._port.send_rtp(self, packet)
         return len(packet) + OVERHEAD
+
+    @property
+    def can_pad(self) -> bool:
+        """Whether the participant gets a video whose stream can carry padding, or has a paused one."""
+        return self._padded() is not None
+
+    def _padded(self) -> Sink | None:
+        """Return a sink with numbered retransmissions, whose receiver has got its first packet."""
+        sinks = (
+            sink
+            for sink in [*self.sinks.values(), *self.parked.values()]
+            if sink.attached_at <= sink.track.last_sequence
+        )
+        return next((sink for sink in sinks if sink.departures is not None and sink.retransmits), None)
 
     def _take_receiver_reports(self, packet: RtcpRrPacket | RtcpSrPacket, now: float) -> None:
         """Record what the participant reports about the tracks that it gets."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from media.forward import rtp
-from media.forward.departures import Departures
 from media.forward.history import Kept
 from media.forward.pictures import shifted
 from media.forward.repair import Retransmissions, RoundTrip
@@ -15,6 +14,9 @@ MEASURE_SECONDS = 1.0
 OLDEST_SECONDS = 1.5
 # If a packet that is still missing after this time cannot be sent again, only a key frame helps.
 UNREPAIRED_SECONDS = 0.4
+# From this share of lost packets on, repeats are sent twice, the second time after AGAIN_SECONDS. A lost repeat costs
+# another round trip, which is long enough to be seen. The budget is the same.
+LOSSY, AGAIN_SECONDS = 0.02, 0.02
 # The bytes of padding in a packet of a probe: the most that its last byte can state. And the bytes of that packet.
 _PADDING = 255
 _PADDING_SIZE = rtp.HEADER_SIZE + 8 + _PADDING
@@ -27,8 +29,11 @@ class Retransmitter:
         self._round_trip = round_trip
         self._budget = Retransmissions()
         self._octets = 0
+        self._is_lossy = False
         # The tracks of which a requested packet could not be sent again in time.
         self.unrepaired: set[Track] = set()
+        # The packets that were sent again since the caller last cleared this list, if they should be sent once more.
+        self.again: list[int] = []
         # For each track, by SSRC: the packets and octets that had been forwarded at the last measurement.
         self._forwarded: dict[int, tuple[int, int]] = {}
         self._measured_at = made_at
@@ -45,26 +50,31 @@ class Retransmitter:
         for sequence in lost:
             if not budget.look_up():
                 return
-            kept = track.kept(sequence - sink.distance & 0xFFFF)
-            if kept is None or kept.sequence < sink.begins or kept.packet[1] & 0x7F not in sink.payload_types:
-                continue
-            if not budget.is_due(track.ssrc, sequence, now, self._round_trip.seconds + queue):
+            kept = _kept(sink, sequence - sink.distance)
+            if kept is None or not budget.is_due(track.ssrc, sequence, now, self._round_trip.seconds + queue):
                 continue
             age = _age(track, kept, now)
             if age <= OLDEST_SECONDS and budget.spend(track.ssrc, sequence, len(kept.packet), now):
-                packet = _repeated(sink, kept, now)
-                self._octets += len(packet)
-                yield packet
+                yield self._repeat(sink, kept, now)
+                if self._is_lossy:
+                    self.again.append(kept.sequence)
             elif age > UNREPAIRED_SECONDS:
                 self.unrepaired.add(track)
 
-    def pad(self, sinks: Iterable[Sink], probe: int, now: float) -> bytes | None:
-        """Return a packet of padding, as part of a probe. Return None if no sink has a stream for it."""
-        for sink in sinks:
-            type_ = next(iter(sink.retransmits.values()), None)
-            if sink.departures is not None and type_ is not None and sink.attached_at <= sink.track.last_sequence:
-                return _padding(sink, sink.departures, type_, probe, now)
-        return None
+    def repeat(self, sink: Sink, sequences: Iterable[int], now: float) -> Iterator[bytes]:
+        """Yield packets of a sink once more, as far as the budget allows.
+
+        :param sequences: the track's own numbers, as `again` lists them.
+        """
+        for sequence in sequences:
+            kept, number = _kept(sink, sequence), sequence + sink.distance & 0xFFFF
+            if kept is not None and self._budget.spend(sink.track.ssrc, number, len(kept.packet), now):
+                yield self._repeat(sink, kept, now)
+
+    def _repeat(self, sink: Sink, kept: Kept, now: float) -> bytes:
+        packet = _repeated(sink, kept, now)
+        self._octets += len(packet)
+        return packet
 
     def rate(self, seconds: float) -> float:
         """Return the rate of retransmissions in bits per second since the last call.
@@ -77,6 +87,7 @@ class Retransmitter:
     def tick(self, now: float, seconds: float, *, estimate: int, lost: float) -> None:
         """Renew the budget. The arguments are those of `Retransmissions.tick`."""
         self._budget.tick(now, seconds, estimate=estimate, lost=lost)
+        self._is_lossy = lost >= LOSSY
 
     def measure(self, sinks: Mapping[int, Sink], now: float) -> None:
         """Measure, once per MEASURE_SECONDS, the rate of the media forwarded to the participant."""
@@ -90,9 +101,22 @@ class Retransmitter:
         self._measured_at = now
 
 
-def _padding(sink: Sink, departures: Departures, payload_type: int, probe: int, now: float) -> bytes:
-    """Return a packet of padding in the stream of a sink's retransmissions (RFC 4588 section 4 allows it)."""
-    number = departures.note(_PADDING_SIZE, now, probe)
+def _kept(sink: Sink, sequence: int) -> Kept | None:
+    """Return the newest packet with this sequence number in the track, if it may be sent to the participant again."""
+    kept = sink.track.kept(sequence & 0xFFFF)
+    if kept is None or kept.sequence < sink.begins or kept.packet[1] & 0x7F not in sink.payload_types:
+        return None
+    return kept
+
+
+def padding(sink: Sink, probe: int, now: float) -> bytes:
+    """Return a packet of padding in the stream of a sink's retransmissions (RFC 4588 section 4 allows it).
+
+    :raises ValueError: when the receiver does not get numbers in its retransmissions.
+    """
+    if sink.departures is None or not sink.retransmits:
+        raise ValueError("The receiver does not get numbers in its retransmissions.")
+    number, payload_type = sink.departures.note(_PADDING_SIZE, now, probe), next(iter(sink.retransmits.values()))
     timestamp = sink.track.last_timestamp + sink.shift.timestamp & 0xFFFFFFFF
     header = rtp.HEADER.pack(0xB0, payload_type, sink.rtx_sequence, timestamp, sink.track.rtx_ssrc)
     sink.rtx_sequence = sink.rtx_sequence + 1 & 0xFFFF

@@ -124,6 +124,7 @@ class Routing:
             leg.downlink.paused.discard(track)
             leg.downlink.hidden.discard(track)
             leg.downlink.redundant.discard(track)
+            leg.parked.pop(track.ssrc, None)
             if track.ssrc in leg.sinks:
                 self._send_rtcp(leg, rtcp.goodbye(track.ssrc))
                 del leg.sinks[track.ssrc]
@@ -175,11 +176,13 @@ class Routing:
         layout = self._layout(track)
         if not _is_layered(track, layout):
             leg.downlink.paused.discard(track)
+        if ladder is not None:
+            self._unpark(leg, ladder)
+        section = leg.layout.carried.get((track.participant, track.label)) if is_served else None
         downlink = leg.downlink
-        wanted = is_served and not any(track in kept for kept in (downlink.withheld, downlink.paused, downlink.hidden))
-        section = leg.layout.carried.get((track.participant, track.label)) if wanted else None
+        is_wanted = not any(track in kept for kept in (downlink.withheld, downlink.paused, downlink.hidden))
         sink = None
-        if section is not None:
+        if section is not None and is_wanted:
             before = ladder.wanted(leg.id) if ladder is not None else track.sinks.get(leg.id)
             if not _is_layered(track, layout):
                 layer = track
@@ -192,6 +195,21 @@ class Routing:
         else:
             (ladder or track).detach(leg.id)
             leg.sinks.pop(track.ssrc, None)
+            if ladder is not None and section is not None and track in leg.downlink.paused:
+                self._park(leg, ladder, _sink(track, layout, leg, section))
+
+    def _park(self, leg: Leg, ladder: Ladder, sink: Sink | None) -> None:
+        """Keep a sink for padding while a video is paused for a leg. Otherwise nothing could probe for bandwidth."""
+        pause = ladder.pause(leg.id)
+        if sink is not None and pause is not None:
+            sink.rtx_sequence = pause.rtx_sequence
+            leg.parked[sink.track.ssrc] = sink
+
+    def _unpark(self, leg: Leg, ladder: Ladder) -> None:
+        """Let the stream of retransmissions continue after the padding."""
+        sink = leg.parked.pop(ladder.layers[0].ssrc, None)
+        if sink is not None:
+            ladder.has_padded(leg.id, sink.rtx_sequence)
 
     def _attach(self, participant: Participant, leg: Leg, ladder: Ladder | None, sink: Sink) -> None:
         """Give a leg a track. A new receiver needs a key frame."""

@@ -82,6 +82,16 @@ class Ladder:
         for track in self.layers:
             track.detach(leg, for_good=for_good)
 
+    def pause(self, leg: str) -> Pause | None:
+        """Return how much of the video a leg had got before its last pause."""
+        return self.layers[0].paused.get(leg)
+
+    def has_padded(self, leg: str, rtx_sequence: int) -> None:
+        """Record the number of the next retransmission to a leg, after padding was sent to it in a pause."""
+        paused = self.layers[0].paused
+        if leg in paused:
+            paused[leg] = paused[leg]._replace(rtx_sequence=rtx_sequence)
+
     def asks(self, leg: str, now: float) -> Track | None:
         """Return the layer of which a key frame should be requested for a leg now. Count it as requested."""
         sink = self._waiting.get(leg)

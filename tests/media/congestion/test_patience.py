@@ -2,7 +2,17 @@
 
 import pytest
 
-from media.congestion.patience import ANOTHER_PATH, FIRST_HOLD, LASTING_SECONDS, LONGEST_HOLD, PAUSE_SECONDS, Patience
+from media.congestion.patience import (
+    ANOTHER_PATH,
+    FAR_PAUSE_SECONDS,
+    FAR_SHARE,
+    FIRST_HOLD,
+    LASTING_SECONDS,
+    LEAST_SHARE,
+    LONGEST_HOLD,
+    PAUSE_SECONDS,
+    Patience,
+)
 
 pytestmark = pytest.mark.once
 
@@ -55,9 +65,19 @@ def test_an_estimate_that_ended_the_hold_in_error_must_be_twice_as_high_next_tim
         now += 1.0
 
 
-def test_a_video_is_paused_only_if_it_has_not_fitted_for_long() -> None:
+def test_a_video_is_paused_if_it_has_not_fitted_for_long() -> None:
     patience = Patience()
-    assert not patience.may_pause(is_needed=True, now=10.0)
-    assert not patience.may_pause(is_needed=False, now=10.0 + PAUSE_SECONDS)
-    assert not patience.may_pause(is_needed=True, now=11.0 + PAUSE_SECONDS)
-    assert patience.may_pause(is_needed=True, now=11.0 + 2 * PAUSE_SECONDS)
+    for step in range(3):
+        assert not patience.may_pause(0.9 * LEAST_SHARE, 10.0 + step * PAUSE_SECONDS)
+        assert not patience.may_pause(LEAST_SHARE, 10.1 + step * PAUSE_SECONDS)
+    assert not patience.may_pause(0.9 * LEAST_SHARE, 50.0)
+    assert not patience.may_pause(0.9 * LEAST_SHARE, 49.9 + PAUSE_SECONDS)
+    assert patience.may_pause(0.9 * LEAST_SHARE, 50.0 + PAUSE_SECONDS)
+
+
+def test_a_video_that_is_far_from_fitting_is_paused_sooner() -> None:
+    patience = Patience()
+    assert not patience.may_pause(0.9 * FAR_SHARE, 10.0)
+    assert not patience.may_pause(FAR_SHARE, 10.0 + FAR_PAUSE_SECONDS)
+    assert not patience.may_pause(0.9 * FAR_SHARE, 10.1 + FAR_PAUSE_SECONDS)
+    assert patience.may_pause(0.9 * FAR_SHARE, 10.1 + 2 * FAR_PAUSE_SECONDS)

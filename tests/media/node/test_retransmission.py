@@ -1,7 +1,7 @@
 """Lost packets are asked for upstream (NACK) and sent again downstream (RTX), within bounds."""
 
 import pytest
-from aiortc.rtp import RTCP_RTPFB_NACK, RtcpRrPacket, RtcpRtpfbPacket, RtcpSdesPacket
+from aiortc.rtp import RTCP_RTPFB_NACK, RtcpReceiverInfo, RtcpRrPacket, RtcpRtpfbPacket, RtcpSdesPacket
 
 from media.focus.retransmission import OLDEST_SECONDS
 from media.forward import repair, rtcp, rtp
@@ -22,6 +22,25 @@ async def test_a_packet_lost_on_the_way_down_is_sent_again_as_rtx(world: World) 
     restored = [rtp.unwrap(packet, payload_type=VIDEO, ssrc=ssrc) or b"" for packet in bob.of(RTX)]
     assert [rtp.HEADER.unpack_from(packet)[2] for packet in restored] == [sequence, sequence + 1 & 0xFFFF]
     assert len({rtp.HEADER.unpack_from(packet)[4] for packet in bob.of(RTX)} | {ssrc}) == 2
+
+
+async def test_to_a_receiver_that_loses_much_packets_are_sent_again_twice(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film(4)
+    got = await bob.gets(4)
+    ssrc, lost = got[0][2], [sequence for sequence, _, _ in got]
+    report = RtcpReceiverInfo(ssrc=ssrc, fraction_lost=20, packets_lost=0, highest_sequence=0, jitter=0, lsr=0, dlsr=0)
+    bob.send_rtcp(RtcpRrPacket(ssrc=1, reports=[report]))
+    leg = world.leg("bob")
+    await true(lambda: leg.downlink.lost(leg.sinks, world.clock.time()) > 0)
+    world.stop_ticking()
+    leg.tick(world.clock.time())
+    bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=lost))
+    await bob.until(lambda: len(bob.of(RTX)) == 8)
+    restored = [rtp.unwrap(packet, payload_type=VIDEO, ssrc=ssrc) or b"" for packet in bob.of(RTX)]
+    assert [rtp.HEADER.unpack_from(packet)[2] for packet in restored] == lost * 2
+    numbers = [rtp.HEADER.unpack_from(packet)[2] for packet in bob.of(RTX)]
+    assert numbers == [*range(numbers[0], numbers[0] + 8)]
 
 
 async def test_a_receiver_gets_no_more_sent_again_than_its_budget(world: World) -> None:
