@@ -351,7 +351,7 @@ async def test_the_sizes_of_tiles_go_to_the_node_and_to_nobody_else() -> None:
         channel.on("message", got.append)
     for browser in browsers:
         await browser.connect(5000, 65536)
-    await until(lambda: all(len(leg.channels.labels) == 2 for leg in legs))
+    await until(lambda: all(channel.readyState == "open" for each in channels for channel in each))
     for channel, message in zip(channels[0], ('{"widths": {"1": 9}}', "hello"), strict=True):
         channel.send(message)
     await until(lambda: bool(got))
