@@ -13,8 +13,8 @@ UNCERTAINTY, UNCERTAINTY_BELOW = 10.0, 20.0
 DRIFT = 5.0
 # If nothing has arrived for this many seconds, the next sample begins afresh.
 SILENCE_SECONDS = 1.0
-# The peak is the highest rate of PEAK_PACKETS or more packets that have arrived within at least PEAK_SECONDS, in the last
-# PEAK_WINDOW seconds.
+# The peak is the highest rate of PEAK_PACKETS or more packets that have arrived within at least PEAK_SECONDS, of those
+# of the last PEAK_WINDOW seconds.
 PEAK_PACKETS, PEAK_SECONDS, PEAK_WINDOW = 6, 0.015, 0.4
 
 
