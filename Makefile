@@ -18,7 +18,7 @@ FLOODS := tests/media/focus/test_floods.py
 # Checks load the settings, but use none of their secrets.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web client client-npm client-python fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-neighbour bench-prune bench-quality bench-samples bench-thin outage soak diagram reference lock clean
+.PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web client client-npm client-python fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-neighbour bench-prune bench-quality bench-roaming bench-samples bench-thin outage soak diagram reference lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -136,6 +136,10 @@ bench-prune: $(VENV)/.dev ## prune 1,000,000 conferences on PostgreSQL while inv
 bench-quality: $(VENV)/.dev $(VENV)/.fastpath ## measure a call of three when one connection becomes narrow; OUT=file.json, ARGS="--kbit 500"
 	@.ci/need chromium iproute2
 	unshare --net $(if $(filter-out 0,$(shell id -u)),--map-root-user) $(BIN)/python -m benchmarks.quality $(if $(OUT),--out $(OUT)) $(ARGS)
+
+bench-roaming: $(VENV)/.dev $(VENV)/.fastpath ## measure how long a change of one participant's network interrupts a call; OUT=file.json, ARGS="outage blocked"
+	@.ci/need chromium iproute2
+	unshare --net $(if $(filter-out 0,$(shell id -u)),--map-root-user) $(BIN)/python -m benchmarks.roaming $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-samples: $(VENV)/.dev ## store, read and prune 1,000,000 samples of quality on PostgreSQL; OUT=file.json, ARGS="--engine sqlite"
 	@.ci/need postgresql

@@ -6,7 +6,14 @@ from ipaddress import ip_address
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from conferences.operations.focus import connection_changed, leg_lost, record_connection, settle_task, speaker_changed
+from conferences.operations.focus import (
+    connection_changed,
+    leg_lost,
+    notify,
+    record_connection,
+    settle_task,
+    speaker_changed,
+)
 from conferences.operations.nodes import assigned
 from events import clock
 from events.threads import set_server_loop
@@ -22,13 +29,20 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
     """
     if ip_address(settings.MEDIA_BIND).is_unspecified and not settings.MEDIA_ANNOUNCE:
         raise CommandError(f"MEDIA_BIND={settings.MEDIA_BIND} means all addresses: set MEDIA_ANNOUNCE as well.")
-    node = Settings(settings.MEDIA_BIND, settings.MEDIA_PORT, tuple(settings.MEDIA_ANNOUNCE), settings.MEDIA_FAST_PATH)
+    node = Settings(
+        bind=settings.MEDIA_BIND,
+        port=settings.MEDIA_PORT,
+        announce=tuple(settings.MEDIA_ANNOUNCE),
+        tcp_port=settings.MEDIA_TCP_PORT or None,
+        fast=settings.MEDIA_FAST_PATH,
+    )
     wiring = Wiring(
         settle=settle_task,
         leg_lost=leg_lost,
         speaker_changed=speaker_changed,
         connection_changed=connection_changed,
         record_connection=record_connection,
+        notify=notify,
         assigned=assigned,
         now=clock.now,
         enter=lambda own_loop: set_server_loop(server_loop or own_loop),
@@ -36,5 +50,5 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
     try:
         return Service(node, wiring)
     except OSError as error:
-        address = f"{settings.MEDIA_BIND} port {settings.MEDIA_PORT}"
+        address = f"{settings.MEDIA_BIND} {error.filename or f'port {settings.MEDIA_PORT}'}"
         raise CommandError(f"Cannot receive media on {address}: {error.strerror}.") from None

@@ -300,6 +300,8 @@ SILENCED_SYSTEM_CHECKS = ["axes.W001"]
 MEDIA_NODE = env.boolean("SBE_MEDIA_NODE", default=True)
 MEDIA_BIND = env.address("MEDIA_BIND", "127.0.0.1")
 MEDIA_PORT = env.integer("MEDIA_PORT", 0, most=65535)
+# The TCP port for browsers whose networks block UDP. 0 means none.
+MEDIA_TCP_PORT = env.integer("MEDIA_TCP_PORT", 0, most=65535)
 # The addresses at which browsers reach the node, if they differ from MEDIA_BIND.
 MEDIA_ANNOUNCE = env.addresses("MEDIA_ANNOUNCE")
 # Whether to forward packets on the fast path if it is compiled.

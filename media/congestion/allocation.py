@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 # A higher layer than the present one must fit with this share of it to spare, so that a receiver does not go back and
 # forth between two layers.
 SPARE = 0.1
+# Rounding errors are smaller than this, in bits per second. What a receiver gets must fit if the budget is its sum.
+_ROUNDING = 0.1
 # Instead of a layer: the video is not sent to the receiver, because even its smallest layer does not fit.
 PAUSED = -1
 
@@ -66,7 +68,7 @@ def _raise(rising: list[Demand[Video]], chosen: dict[Video, int], left: float) -
     more = []
     for demand in rising:
         layer = chosen[demand.video] + 1
-        if layer < len(demand.rates) and _step(demand, layer) <= left:
+        if layer < len(demand.rates) and _step(demand, layer) <= left + _ROUNDING:
             left -= demand.rate(layer) - demand.rate(layer - 1)
             chosen[demand.video] = layer
             more.append(demand)

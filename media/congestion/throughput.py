@@ -1,6 +1,7 @@
 """Measure the rate at which packets arrive at a receiver."""
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
 
 # In seconds: the time over which a sample of the rate is measured; the first sample takes longer.
@@ -12,6 +13,9 @@ UNCERTAINTY, UNCERTAINTY_BELOW = 10.0, 20.0
 DRIFT = 5.0
 # If nothing has arrived for this many seconds, the next sample begins afresh.
 SILENCE_SECONDS = 1.0
+# The peak is the highest rate of PEAK_PACKETS or more packets that have arrived within at least PEAK_SECONDS, of those
+# of the last PEAK_WINDOW seconds.
+PEAK_PACKETS, PEAK_SECONDS, PEAK_WINDOW = 6, 0.015, 0.4
 
 
 class Throughput:
@@ -27,6 +31,8 @@ class Throughput:
         self._octets = 0
         self._began_at: float | None = None
         self._last_at = 0.0
+        # The arguments of `take` that contain the arrivals of the last PEAK_WINDOW seconds.
+        self._arrivals: deque[tuple[Sequence[float], Sequence[int]]] = deque()
 
     @property
     def recent(self) -> float:
@@ -35,6 +41,26 @@ class Throughput:
         One sample alone may be low because of a gap on the path.
         """
         return min(self.rate, max(self._last))
+
+    @property
+    def peak(self) -> float:
+        """The highest rate of a few packets in a row, in bits per second; 0 if it is unknown.
+
+        While packets queue, they arrive at the rate of the path. So the peak is that rate, however little is sent in
+        all.
+        """
+        newest, best, begin, octets = self._arrivals[-1][0][-1] if self._arrivals else 0.0, 0.0, 0, 0
+        arrivals = [each for arrived in self._arrivals for each in zip(*arrived, strict=True)]
+        arrivals = [each for each in arrivals if 0 <= newest - each[0] <= PEAK_WINDOW]
+        for end, (at, size) in enumerate(arrivals):
+            octets += size
+            # Take the shortest stretch that ends here and is long enough.
+            while end - begin > PEAK_PACKETS and at - arrivals[begin + 1][0] >= PEAK_SECONDS:
+                octets -= arrivals[begin][1]
+                begin += 1
+            if end - begin >= PEAK_PACKETS and at - arrivals[begin][0] >= PEAK_SECONDS:
+                best = max(best, 8 * (octets - arrivals[begin][1]) / (at - arrivals[begin][0]))
+        return best
 
     def take(self, arrived_at: Sequence[float], sizes: Sequence[int]) -> None:
         """Take arrived packets into account.
@@ -55,6 +81,10 @@ class Throughput:
             time = arrived_at[end - 1]
             self._last_at = max(self._last_at, time) if self._began_at < time else time
             at = end
+        if at:
+            self._arrivals.append((arrived_at, sizes))
+        while self._arrivals and not 0 <= self._arrivals[-1][0][-1] - self._arrivals[0][0][-1] <= PEAK_WINDOW:
+            self._arrivals.popleft()
 
     def _add(self, sample: float) -> None:
         """Combine a sample with the estimate, each weighted by its certainty."""

@@ -49,12 +49,13 @@ class Addresses:
         return gone
 
     def prove(self, name: bytes, now: float) -> bool:
-        """Record that an address has answered a check of the node. Return whether the destination changes to it."""
-        if not self._consent.prove(name, now):
-            return False
-        self.destination, self.gso = Destination.of(name), True
-        self._destinations.append(self.destination)
-        return True
+        """Record that an address has answered a check of the node. Return whether media must go there from now on."""
+        return self._consent.prove(name, now)
+
+    def go(self, destination: Destination) -> None:
+        """Send media to this destination from now on."""
+        self.destination, self.gso = destination, True
+        self._destinations.append(destination)
 
     def due(self, now: float) -> list[bytes]:
         """Return the addresses to which a check is due now."""

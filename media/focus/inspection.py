@@ -23,6 +23,8 @@ class NodeCounts:
     unprotected: int  # packets that could not be encrypted
     strangers: int  # datagrams (except STUN) from addresses that belong to no leg, and of unknown protocols
     faults: int  # datagrams and bursts that raised an exception, which is a bug in this code
+    tcp_connections: int  # current TCP connections
+    tcp_dropped: int  # packets of media that TCP connections did not accept in time
     is_fast: bool  # whether packets take the compiled fast path
 
     def reported(self) -> dict[str, int]:
@@ -37,5 +39,7 @@ class NodeCounts:
             "undelivered": self.undelivered,
             "unprotected": self.unprotected,
             "strangers": self.strangers,
+            "tcpConnections": self.tcp_connections,
+            "tcpDropped": self.tcp_dropped,
             "fastPath": int(self.is_fast),
         }

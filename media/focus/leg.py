@@ -6,6 +6,7 @@
 - `retransmission`: answers the participant's NACKs.
 - `downlink`: the participant's reports about the media that it gets.
 - `feedback`: the RTCP to the participant about its own streams.
+- `tiles`: the sizes at which the participant shows its videos.
 """
 
 import asyncio
@@ -31,9 +32,10 @@ from media.focus.layout import Layout
 from media.focus.quota import TICK_SECONDS, Quota
 from media.focus.retransmission import AGAIN_SECONDS, Retransmitter, padding
 from media.focus.sources import Source, Sources
+from media.focus.tiles import Tiles
 from media.forward import rtcp
 from media.forward.arrivals import Arrivals
-from media.forward.datagrams import address_of
+from media.forward.datagrams import Destination, address_of, source_of
 from media.forward.departures import Departures
 from media.forward.memory import ffi
 from media.forward.repair import OVERHEAD, RoundTrip
@@ -54,6 +56,9 @@ class LegPort(Protocol):
 
     def send(self, name: bytes, datagram: bytes) -> None:
         """Send a datagram to a sockaddr."""
+
+    def destination(self, name: bytes) -> Destination | None:
+        """Return the destination for media to a sockaddr; None if it is that of a closed connection."""
 
     def send_rtcp(self, leg: "Leg", packet: bytes) -> None:
         """Encrypt RTCP for a leg and send it."""
@@ -139,6 +144,7 @@ class Leg:
         self.downlink = Downlink(round_trip, made_at=made_at)
         self.retransmitter = Retransmitter(round_trip, made_at=made_at)
         self.feedback = Feedback()
+        self.tiles = Tiles()
 
     @property
     def srtp_rx(self) -> Any:
@@ -176,13 +182,17 @@ class Leg:
 
     def proved(self, name: bytes, now: float) -> None:
         """Record that a sockaddr has answered a check of the node."""
-        if not self._is_over and self.addresses.prove(name, now):
+        if self._is_over or not self.addresses.prove(name, now):
+            return
+        destination = self._port.destination(name)
+        if destination is not None:
+            self.addresses.go(destination)
             logger.info("leg %s: media goes to %s port %s", self.id, *address_of(name))
             self._observer.moved(self)
 
     def _check(self, name: bytes) -> None:
         """Send a connectivity check to a sockaddr, if the other side's credentials are known yet."""
-        check = self.agent.check(address_of(name)) if self.agent is not None else None
+        check = self.agent.check(source_of(name)) if self.agent is not None else None
         if check is not None:
             self._port.send(name, check)
 

@@ -64,6 +64,8 @@ class Settings:
     # The addresses at which clients reach the node. If there are none, clients use the address on which the node
     # listens.
     announce: tuple[str, ...] = ()
+    # The TCP port for participants whose networks block UDP; None for no such port.
+    tcp_port: int | None = None
     # Whether to use the fast path, if it is compiled.
     fast: bool = True
 
@@ -85,7 +87,7 @@ class Node:
         """
         self._reports = reports
         self._clock = now
-        self._port = Port(settings.bind, settings.port, fast=settings.fast)
+        self._port = Port(settings.bind, settings.port, tcp_port=settings.tcp_port, fast=settings.fast)
         self._conferences: dict[str, Conference] = {}
         self._handshakes = Handshakes()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,7 +98,10 @@ class Node:
         # Descriptions are read and written in this thread, one at a time.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="media-sdp")
         host, port = self._port.address
-        self.candidates = tuple((address, port) for address in settings.announce or (host,))
+        addresses = settings.announce or (host,)
+        self.candidates = tuple((address, port) for address in addresses)
+        tcp = self._port.tcp
+        self.tcp_candidates = () if tcp is None else tuple((address, tcp.address[1]) for address in addresses)
 
     async def start(self) -> None:
         """Start the node on the running loop."""
@@ -105,6 +110,8 @@ class Node:
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
         by = "the compiled fast path" if self._port.is_fast else "Python alone"
         logger.info("media node: listening on %s port %s, forwarding by %s", *self._port.address, by)
+        if self._port.tcp is not None:
+            logger.info("media node: also listening on %s TCP port %s", *self._port.tcp.address)
 
     def _renew(self) -> None:
         """Make a certificate for new conferences, on the running loop."""
@@ -118,6 +125,7 @@ class Node:
             local=LocalEnd(
                 fingerprints=certificate.fingerprints,
                 candidates=self.candidates,
+                tcp_candidates=self.tcp_candidates,
             ),
             handshakes=self._handshakes,
             reports=self._reports,
@@ -217,6 +225,8 @@ class Node:
             unprotected=port.unprotected,
             strangers=port.strangers,
             faults=port.faults,
+            tcp_connections=port.tcp.connections if port.tcp is not None else 0,
+            tcp_dropped=port.tcp.dropped if port.tcp is not None else 0,
             is_fast=port.is_fast,
         )
 

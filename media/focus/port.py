@@ -1,5 +1,8 @@
 """The node's UDP port: one socket for all legs, demultiplexed by the first byte (RFC 7983) and the source address.
 
+It also handles the datagrams that come over TCP (`media.focus.tcp`). For such a datagram, the source address is the
+name of its connection.
+
 STUN messages are authenticated by their credentials. All other datagrams are accepted only from an address that has
 shown a leg's credentials. This module is the input of the hot loop, and none of its code waits. The work of this module
 on a packet does not depend on the number of receivers.
@@ -13,18 +16,23 @@ from collections.abc import Callable
 from typing import Any
 
 from media import aiortc_adapter as adapter
+from media.allowance import Allowance
 from media.congestion.acknowledgement import Report
 from media.focus.leg import Leg
+from media.focus.tcp import TcpPort
 from media.forward import fastpath, memory, quick, rtcp, rtp
 from media.forward.datagrams import (
     LONGEST_BATCH,
     SLOT,
     SO_TIMESTAMPNS,
+    Destination,
     Inbox,
     Outbox,
     address_in_memory,
     address_of,
+    is_tcp,
     segmentation_works,
+    source_of,
 )
 from media.forward.departures import Departures
 from media.forward.path import Forwarder, is_logged
@@ -37,6 +45,9 @@ logger = logging.getLogger(__name__)
 _ROUNDS = 4
 # In bytes: enough for a second of a busy conference. The kernel may grant less.
 _SOCKET_BUFFER = 8 * 1024 * 1024
+# How often in a second the leg that sends from an unknown address is searched. If strangers use this up, legs that have
+# moved wait for their next check.
+_SEARCHES = 20
 # The most bytes of an encrypted packet that is not forwarded: RTCP or a retransmission.
 _SCRATCH = 4096
 # The node sends a check to each leg's destination every 2.5 s (`media.transport.consent`). If a destination has
@@ -51,11 +62,14 @@ _RTCP_LEAST = 8
 class Port:
     """The socket, and the legs by the addresses that they use."""
 
-    def __init__(self, bind: str, port: int, *, fast: bool = True) -> None:
-        """Bind the socket. Port 0 chooses a free port. The fast path is used if it is compiled and `fast` is set.
+    def __init__(self, bind: str, port: int, *, tcp_port: int | None = None, fast: bool = True) -> None:
+        """Bind the socket, and listen on a TCP port if one is given. Port 0 chooses a free port.
+
+        The fast path is used if it is compiled and `fast` is set.
 
         :raises OSError: when the address cannot be bound.
         """
+        self.tcp = None if tcp_port is None else TcpPort(bind, tcp_port, take=self.take_frames, closed=self._end)
         self._socket = _bound(bind, port)
         self._fd = self._socket.fileno()
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
@@ -73,6 +87,7 @@ class Port:
         )
         self._where = [address_in_memory(each) for each in (self._scratch, self._size)]
         self._routes: list[Route] = []
+        self._searches = Allowance(_SEARCHES, _SEARCHES)
         # The time of day in ns when datagrams were last read.
         self._real = 0
         self._takers = ((memory.DECRYPTED, self._take_decrypted), (memory.UNTOUCHED, self._take))
@@ -90,9 +105,13 @@ class Port:
         self._now = now
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._read)
+        if self.tcp is not None:
+            self.tcp.open(now)
 
     def close(self) -> None:
         """Stop receiving and sending."""
+        if self.tcp is not None:
+            self.tcp.close()
         self._loop.remove_reader(self._fd)
         self._socket.close()
         if self._fast is not None:
@@ -133,7 +152,7 @@ class Port:
     def _read(self) -> None:
         """Handle the datagrams that have arrived. A bad datagram never affects the others."""
         now = self._now()
-        fast, inbox, routes = self._fast, self._inbox, self._routes
+        fast, inbox = self._fast, self._inbox
         for _ in range(_ROUNDS):
             if fast is None:
                 count, verdicts = inbox.receive(self._fd), _ALL_UNTOUCHED
@@ -145,13 +164,34 @@ class Port:
             for wanted, take in self._takers:
                 if wanted in verdicts:
                     self._take_each(take, [slot for slot in range(count) if verdicts[slot] == wanted], now)
-            if routes:
-                self.forwarder.forward(routes, now)
-                routes.clear()
-            if self.forwarder.gso_unsupported:
-                self._end_gso()
+            self._forward(now)
             if count < inbox.slots:
                 return
+
+    def take_frames(self, name: bytes, datagrams: list[bytes]) -> bool:
+        """Handle datagrams of a TCP connection. Return whether the connection belongs to a leg now."""
+        now, inbox = self._now(), self._inbox
+        for start in range(0, len(datagrams), inbox.slots):
+            burst = datagrams[start : start + inbox.slots]
+            for slot, datagram in enumerate(burst):
+                inbox.fill(slot, name, datagram)
+                if self._fast is not None:
+                    self._fast.memory.arrived[slot] = now
+            self.received += len(burst)
+            self._take_each(self._take, list(range(len(burst))), now)
+            inbox.clear(len(burst))
+            self._forward(now)
+        return name in self._legs
+
+    def _forward(self, now: float) -> None:
+        """Send the packets that have been placed in their tracks."""
+        if self._routes:
+            self.forwarder.forward(self._routes, now)
+            self._routes.clear()
+        if self.forwarder.gso_unsupported:
+            self._end_gso()
+        if self.tcp is not None:
+            self.tcp.flush()
 
     def _take_each(self, take: Callable[[bytes, int, float], None], slots: list[int], now: float) -> None:
         """Call `take` for the datagrams in these slots. A bad datagram never affects the others."""
@@ -176,6 +216,9 @@ class Port:
                 self._take_media(leg, slot, size, now)
             else:
                 self.strangers += 1
+                moved = self._leg_that_moved(name, slot, size, now)
+                if moved is not None:
+                    self._reach(name, moved, now, nominated=True)
         elif size:
             self._take_other(first, name, self._inbox.view[start : start + size].tobytes(), now)
 
@@ -198,27 +241,53 @@ class Port:
     def _take_stun(self, name: bytes, datagram: bytes, now: float) -> None:
         """Handle a connectivity check of a leg, or a leg's answer to a check of the node."""
         known = self._legs.get(name)
-        if known is not None and known.agent is not None and known.agent.is_answer(datagram, address_of(name)):
+        if known is not None and known.agent is not None and known.agent.is_answer(datagram, source_of(name)):
             known.proved(name, now)
             return
-        verdict = self.agents.receive(datagram, address_of(name), now, is_known=known is not None)
+        # The source of a connection is not forged. So its checks are read even while its network floods the node.
+        is_known = known is not None or is_tcp(name)
+        verdict = self.agents.receive(datagram, source_of(name), now, is_known=is_known)
         leg = verdict.agent.owner if verdict.agent is not None else None
         if leg is not None and self._is_in_use(name, leg, now):
             return
         if verdict.reply is not None:
             self.send(name, verdict.reply)
         if leg is not None:
-            self._assign(name, leg)
-            for gone in leg.reached(name, now, nominated=verdict.nominated):
-                self._release(gone, leg)
+            self._reach(name, leg, now, nominated=verdict.nominated)
+
+    def _reach(self, name: bytes, leg: Leg, now: float, *, nominated: bool) -> None:
+        """Record that a leg has sent something authentic from this sockaddr."""
+        self._assign(name, leg)
+        for gone in leg.reached(name, now, nominated=nominated):
+            self._release(gone, leg)
+
+    def _leg_that_moved(self, name: bytes, slot: int, size: int, now: float) -> Leg | None:
+        """Return the leg that has sent RTP from an unknown sockaddr; None if the packet is not authentic.
+
+        When a NAT gives a participant another address, the browser does not notice. Its next check would come after up
+        to 2.5 s. Media still goes to the new address only after the leg has answered a check there. The packet itself
+        is decrypted, so that it cannot be repeated, and then dropped.
+        """
+        view, start = self._inbox.view, slot * SLOT
+        is_rtp = size >= _RTP_LEAST and not 191 < view[start + 1] < 224
+        if is_tcp(name) or not is_rtp or not self._searches.take(1, now):
+            return None
+        _, _, sequence, _, ssrc = rtp.HEADER.unpack_from(view, start)
+        for leg in set(self._legs.values()):
+            if leg.srtp_rx is not None and ssrc in leg.sources.streams and leg.sources.is_plausible(ssrc, sequence):
+                refused = adapter.srtp_unprotect(leg.srtp_rx, self._pointers[slot], self._lengths[slot])
+                return None if refused else leg
+        return None
 
     def _is_in_use(self, name: bytes, leg: Leg, now: float) -> bool:
         """Tell whether another leg's media goes to this sockaddr, and that leg answered a check within _IN_USE_SECONDS.
 
         If so, the caller ignores a check from the sockaddr. A participant may have forged the check's source address,
-        to take the address from the other leg.
+        to take the address from the other leg. A TCP connection stays with its first leg.
         """
         holder = self._legs.get(name, leg)
+        if holder is not leg and is_tcp(name):
+            return True
         destination = holder.addresses.destination
         if holder is leg or destination is None or destination.name != name:
             return False
@@ -322,6 +391,9 @@ class Port:
 
     def send(self, name: bytes, datagram: bytes) -> None:
         """Send a datagram to a sockaddr. If the kernel does not accept the datagram now, it is lost."""
+        if self.tcp is not None and is_tcp(name):
+            self.tcp.send(name, datagram)
+            return
         try:
             quick.send(self._fd, datagram, name)
         except OSError as error:
@@ -344,8 +416,6 @@ class Port:
         if not protect(adapter.address_of_session(leg.srtp_tx), *self._where):
             self.send(destination.name, bytes(adapter.ffi.buffer(self._scratch, self._size[0])))
 
-    # --- Addresses --------------------------------------------------------------------------------------------
-
     def acknowledge(self, departures: Departures, feedback: bytes) -> Report:
         """Return what transport-wide feedback says about packets that were sent.
 
@@ -354,6 +424,12 @@ class Port:
         if self._fast is not None:
             return self._fast.acknowledge(departures.memory, feedback)
         return Report.of(departures.acknowledge(rtcp.read_transport_feedback(feedback)))
+
+    # --- Addresses --------------------------------------------------------------------------------------------
+
+    def destination(self, name: bytes) -> Destination | None:
+        """Return the destination for media to a sockaddr; None if it is that of a closed connection."""
+        return self.tcp.destination(name) if self.tcp is not None and is_tcp(name) else Destination.of(name)
 
     def forget(self, leg: Leg) -> None:
         """Accept no more datagrams from a leg's addresses."""
@@ -370,9 +446,15 @@ class Port:
     def _release(self, name: bytes, leg: Leg) -> None:
         """Stop assigning datagrams from this sockaddr to the leg."""
         if self._legs.get(name) is leg:
-            del self._legs[name]
-            if self._fast is not None:
-                self._fast.release(name)
+            self._end(name)
+            if self.tcp is not None:
+                self.tcp.end(name)
+
+    def _end(self, name: bytes) -> None:
+        """Accept no more datagrams from this sockaddr."""
+        del self._legs[name]
+        if self._fast is not None:
+            self._fast.release(name)
 
 
 def _restore(packet: bytes, payload_type: int | None, ssrc: int) -> bytes | None:

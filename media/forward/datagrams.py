@@ -29,6 +29,9 @@ LARGEST = SLOT - 192
 LONGEST_BATCH = 32
 
 NAME_SIZE = 28  # bytes of a struct sockaddr_in6, which is larger than sockaddr_in
+# In the name of a TCP connection, its number and this bit replace the last bytes of the sockaddr. In sockaddrs of
+# datagrams, these bytes hold the number of a network interface, or zeros.
+_SERIAL_AT, _TCP = 24, 1 << 31
 _HEADER = 64  # bytes of a struct mmsghdr
 _UDP_SEGMENT = 103
 # The socket option with which the kernel states when each datagram has arrived (socket(7)), and the type of the control
@@ -116,6 +119,18 @@ class Inbox(_Batch):
         self.fields[5::8] = self._room_for_controls
         count: int = libc.recvmmsg(fd, self._headers, self.slots, _DONTWAIT, _NULL)
         return count if count > 0 else 0
+
+    def fill(self, slot: int, name: bytes, datagram: bytes) -> None:
+        """Put a datagram from elsewhere into a slot, until `clear`. How long it has waited is unknown."""
+        self.sources[slot][:] = name
+        self.view[slot * SLOT : slot * SLOT + len(datagram)] = datagram
+        self.words[16 * slot + 14] = len(datagram)
+        self.fields[8 * slot + 5] = 0
+
+    def clear(self, slots: int) -> None:
+        """Clear the names in the first slots. The kernel overwrites only the first 16 bytes with an IPv4 sockaddr."""
+        for name in self.sources[:slots]:
+            name[:] = bytes(NAME_SIZE)
 
     def age(self, slot: int, now: int) -> float:
         """Return for how many seconds a datagram has waited, given the time of day in ns. 0 if that is unknown."""
@@ -209,11 +224,15 @@ def _repeated(value: int, many: int) -> "array[int]":
 
 @dataclass(frozen=True, eq=False)
 class Destination:
-    """Where datagrams go: a sockaddr that does not move in memory, and its address in memory."""
+    """Where datagrams go: a sockaddr that does not move in memory, and its address in memory.
+
+    For a TCP connection, `memory` is its `struct send_queue` instead.
+    """
 
     name: bytes
     memory: object
     address: int
+    is_tcp: bool = False
 
     @classmethod
     def of(cls, name: bytes) -> "Destination":
@@ -244,6 +263,21 @@ def sockaddr(host: str, port: int) -> bytes:
     else:
         family, address = socket.AF_INET, socket.inet_aton(host)
     return (int(family).to_bytes(2, "little") + port.to_bytes(2, "big") + address).ljust(NAME_SIZE, b"\0")
+
+
+def connection_name(host: str, port: int, serial: int) -> bytes:
+    """Return the name of a TCP connection: its sockaddr with a number, so that no other name is equal."""
+    return sockaddr(host.partition("%")[0], port)[:_SERIAL_AT] + (serial | _TCP).to_bytes(4, "little")
+
+
+def is_tcp(name: bytes) -> bool:
+    """Tell whether a name is that of a TCP connection."""
+    return name[-1] > 127
+
+
+def source_of(name: bytes) -> tuple[Any, ...]:
+    """Return the host and port of a sockaddr, and for a TCP connection also its number."""
+    return (*address_of(name), name[_SERIAL_AT:]) if is_tcp(name) else address_of(name)
 
 
 def address_of(name: bytes) -> tuple[str, int]:

@@ -458,6 +458,17 @@ static uint16_t depart(struct departures *departures, int size, double now) {
     return (uint16_t)number;
 }
 
+/* Like sendqueue.put. */
+static void put(struct send_queue *queue, const uint8_t *packet, int size) {
+    int64_t place = queue->end++ & (QUEUE - 1);
+    if (queue->end - queue->begin > QUEUE) {
+        queue->begin++;
+        queue->dropped++;
+    }
+    queue->sizes[place] = (uint16_t)size;
+    memcpy(queue->packets + place * SLOT_SIZE, packet, (size_t)size);
+}
+
 /* Encrypt packets for a receiver, and make messages of them. Packets of one size make a GSO batch. Its last packet may
  * be shorter. */
 static void send_to(struct outbound *out, const struct variant *variant, int receiver, const struct written *written,
@@ -482,6 +493,11 @@ static void send_to(struct outbound *out, const struct variant *variant, int rec
     path->unprotected += failed;
     if (failed)
         return; /* This receiver gets nothing of the burst. */
+    if (variant->tcp) {
+        for (int i = 0; i < count; i++)
+            put((struct send_queue *)variant->names[receiver], iovecs[i].iov_base, (int)iovecs[i].iov_len);
+        return;
+    }
     out->slots += count;
     for (int begin = 0, end; begin < count; begin = end) {
         for (end = begin + 1; end < count && end - begin < longest; end++)

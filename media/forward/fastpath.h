@@ -23,6 +23,7 @@ enum limits {
     TICKS_A_SECOND = 4000,    /* of arrival times: the unit of transport-wide feedback, 250 us */
     QUIET = 60,               /* audio level in -dBov; anything quieter is noise */
     BUCKETS = 1024,           /* buckets of the table of addresses. A power of two */
+    QUEUE = 128,              /* encrypted packets that wait for a TCP connection. A power of two */
     LONGEST_WAIT = 1,         /* a datagram that waited for more seconds than this is an effect of a clock that was set */
     NEAR = 3000               /* largest plausible distance to the expected packet: over 1 s of video (RFC 3550, A.1) */
 };
@@ -76,6 +77,15 @@ struct departures {
     struct departure sent[DEPARTURES]; /* by the last bits of the number */
 };
 
+/* sendqueue.SendQueue: encrypted packets that wait until a TCP connection accepts them */
+struct send_queue {
+    int64_t begin;            /* number of the oldest packet that waits */
+    int64_t end;              /* number of the next packet */
+    int64_t dropped;          /* packets that were dropped to make room for newer ones */
+    uint16_t sizes[QUEUE];    /* by the last bits of the number */
+    uint8_t packets[QUEUE * SLOT_SIZE];
+};
+
 /* tracks.Variant: receivers that get the same bytes before encryption. */
 struct variant {
     uint8_t payload_type;
@@ -89,7 +99,8 @@ struct variant {
     uint8_t inner;            /* payload type of the primary encoding that is all these receivers get of RED; 0: all */
     int32_t receivers;
     uintptr_t *sessions;      /* the SRTP session of each receiver */
-    uintptr_t *names;         /* the sockaddr of each receiver */
+    uintptr_t *names;         /* the sockaddr of each receiver, or its struct send_queue */
+    bool tcp;                 /* whether these receivers use TCP, and so have a struct send_queue */
     uint8_t number_id;        /* the receivers' ID of the header extension with transport-wide numbers; 0: no numbers */
     struct departures **departures; /* of each receiver, if packets have such numbers */
 };

@@ -18,7 +18,7 @@ SLOTS_IN, SLOTS_OUT, FULL = _limits["SLOTS_IN"], _limits["SLOTS_OUT"], _limits["
 LARGEST_SEGMENT, QUIET, ELEMENT_IDS = _limits["LARGEST_SEGMENT"], _limits["QUIET"], _limits["ELEMENT_IDS"]
 NEAR, HISTORY, ARENA_SIZE = _limits["NEAR"], _limits["HISTORY"], _limits["ARENA_SIZE"]
 ARRIVALS, LATE, TICKS_A_SECOND = _limits["ARRIVALS"], _limits["LATE"], _limits["TICKS_A_SECOND"]
-DEPARTURES, LONGEST_WAIT = _limits["DEPARTURES"], _limits["LONGEST_WAIT"]
+DEPARTURES, LONGEST_WAIT, QUEUE = _limits["DEPARTURES"], _limits["LONGEST_WAIT"], _limits["QUEUE"]
 UNTOUCHED, DECRYPTED, SETTLED = _verdicts["UNTOUCHED"], _verdicts["DECRYPTED"], _verdicts["SETTLED"]
 if (_limits["SLOT_SIZE"], _limits["NAME_SIZE"]) != (SLOT, NAME_SIZE):
     raise ImportError("fastpath.h and datagrams.py have different slots")

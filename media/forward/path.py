@@ -16,6 +16,7 @@ from media.forward.departures import Departures
 from media.forward.memory import FULL, LARGEST_SEGMENT, SLOTS_OUT
 from media.forward.pictures import shifted
 from media.forward.rtp import HEADER, HEADER_SIZE, number_place, primary, translate_extensions, with_number
+from media.forward.sendqueue import put, queue_at
 from media.forward.tracks import Receivers, Route
 
 logger = logging.getLogger(__name__)
@@ -119,15 +120,25 @@ class Forwarder:
         each = handles if step == 1 else chain.from_iterable(map(repeat, handles, repeat(step)))
         failures = list(map(adapter.srtp_protect, each, self._pointers[first:end], self._lengths[first:end]))
         names = self._names_without(receivers, failures) if any(failures) else receivers.names
+        self.sent += len(failures)
+        self._slots = end
+        if receivers.tcp:
+            self._queue(names, first, step)
+            return
         longest = self._longest if receivers.gso and max(sizes) <= LARGEST_SEGMENT else 1
         for offset, count in _ALONE if step == 1 else _batches(sizes, longest):
             size = box.lengths[2 * (first + offset) + 1]
             box.lay(self._messages, names, first=first + offset, step=step, count=count, size=size)
             self._messages += len(names)
-        self.sent += len(failures)
-        self._slots = end
         if self._messages >= FULL:
             self._flush()
+
+    def _queue(self, names: "array[int]", first: int, step: int) -> None:
+        """Add the packets in these slots to the queues of receivers that use TCP."""
+        box = self._box
+        for index, name in enumerate(names):
+            for slot in range(first + index * step, first + (index + 1) * step) if name else ():
+                put(queue_at(name), box.view[slot * SLOT : slot * SLOT + box.lengths[2 * slot + 1]])
 
     def _number(self, first: int, sizes: "array[int]", places: list[int], all_departures: Sequence[Departures]) -> None:
         """Write transport-wide numbers into the packets, which are in successive slots from `first` on."""

@@ -58,16 +58,19 @@ class Receivers(NamedTuple):
 
     # The SRTP session of each receiver.
     handles: Sequence[Any]
-    # The address in memory of each receiver's sockaddr.
+    # The address in memory of each receiver's sockaddr. With `tcp`, that of its `struct send_queue`.
     names: "array[int]"
     # Whether the network paths to these receivers support GSO batches.
     gso: bool = True
     # Where the packets to each receiver are recorded, if they get transport-wide numbers.
     departures: Sequence[Departures] = ()
+    tcp: bool = False
 
     def part(self, begin: int, end: int) -> "Receivers":
         """Return the receivers from `begin` to `end`."""
-        return Receivers(self.handles[begin:end], self.names[begin:end], self.gso, self.departures[begin:end])
+        return self._replace(
+            handles=self.handles[begin:end], names=self.names[begin:end], departures=self.departures[begin:end]
+        )
 
 
 class NumberIds(NamedTuple):
@@ -131,7 +134,7 @@ class Sink:
     track: "Track"
     # The SRTP session that encrypts for the leg.
     handle: Any
-    # The address in memory of the leg's sockaddr.
+    # The address in memory of the leg's sockaddr. With `tcp`, that of its `struct send_queue`.
     address: int
     # The receiver's payload type, by the source's payload type.
     payload_types: Mapping[int, int]
@@ -141,6 +144,8 @@ class Sink:
     retransmits: Mapping[int, int]
     # Whether the network path to the leg supports GSO batches.
     gso: bool = True
+    # Whether the leg uses TCP.
+    tcp: bool = False
     # Where the packets to the leg are recorded, if they get transport-wide numbers.
     departures: Departures | None = None
     number_ids: NumberIds = NO_NUMBERS
@@ -190,9 +195,9 @@ class Sink:
         )
 
 
-# The payload type and the distance of a variant, its IDs of header extensions, whether it uses GSO batches, the IDs of
-# its transport-wide numbers, its shift, and the payload type of a primary encoding.
-_Key = tuple[int, int, tuple[tuple[int, int], ...], bool, NumberIds, Shift, int]
+# The payload type and the distance of a variant, its IDs of header extensions, whether it uses GSO batches, whether it
+# uses TCP, the IDs of its transport-wide numbers, its shift, and the payload type of a primary encoding.
+_Key = tuple[int, int, tuple[tuple[int, int], ...], bool, bool, NumberIds, Shift, int]
 
 
 @dataclass(eq=False, slots=True)
@@ -218,6 +223,7 @@ class _Group:
         self.ledgers = array("Q", (address_in_memory(each.memory) for each in self.departures))
         memory = self.memory
         memory.payload_type, memory.distance, memory.gso = variant.payload_type, variant.distance, receivers.gso
+        memory.tcp = receivers.tcp
         memory.foreign = variant.foreign & _SHORT_IDS
         memory.number_id = variant.number_ids.receiver
         memory.timestamp_shift, memory.picture_shift, memory.base_shift = variant.shift
@@ -333,6 +339,8 @@ class Track:
     # Called while the track is awaited, when a key frame begins: with the track, the packet's number and timestamp in
     # the track, the packet, and the time. None unless the track is a layer of a `Ladder`.
     begins_layer: "Callable[[Track, int, int, bytes, float], None] | None" = None
+    # The width of the picture in pixels, as its last awaited key frame stated it; 0 if unknown.
+    width: int = 0
     key_frame_wanted: bool = False
     key_frame_asked_at: float = float("-inf")
     reported_at: float = float("-inf")
@@ -643,8 +651,8 @@ class Track:
 
 def _key(payload_type: int, sink: Sink) -> _Key:
     """Return the values that all sinks of a variant share."""
-    inner = sink.inner.get(payload_type, 0)
-    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso, sink.number_ids, sink.shift, inner
+    inner, way = sink.inner.get(payload_type, 0), (sink.gso, sink.tcp)
+    return sink.payload_types[payload_type], sink.distance, sink.ids, *way, sink.number_ids, sink.shift, inner
 
 
 def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]:
@@ -658,11 +666,11 @@ def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]
 
 def _variant(key: _Key, sinks: Iterable[Sink]) -> Variant:
     """Return the variant of these sinks."""
-    type_, distance, ids, gso, number_ids, shift, inner = key
+    type_, distance, ids, gso, tcp, number_ids, shift, inner = key
     sinks = list(sinks)
     departures = [sink.departures for sink in sinks if sink.departures is not None]
     receivers = Receivers(
-        [sink.handle for sink in sinks], array("Q", (sink.address for sink in sinks)), gso, departures
+        [sink.handle for sink in sinks], array("Q", (sink.address for sink in sinks)), gso, departures, tcp
     )
     foreign = ~sum(1 << id_ for id_, new in ids if id_ == new)
     return Variant(type_, distance, dict(ids), foreign, receivers, number_ids, shift, inner)

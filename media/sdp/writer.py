@@ -28,6 +28,7 @@ class LocalEnd:
 
     fingerprints: tuple[Fingerprint, ...]
     candidates: tuple[tuple[str, int], ...]  # address (IPv4 or IPv6), port; the preferred one first
+    tcp_candidates: tuple[tuple[str, int], ...] = ()  # the same for TCP
     role: Role = "server"
 
 
@@ -167,4 +168,9 @@ def _candidates(local: LocalEnd) -> list[str]:
         # The recommended formula (RFC 8445 section 5.1.2.1).
         priority = (126 << 24) + (max(0, 65535 - index) << 8) + 255
         lines.append(f"a=candidate:{index + 1} 1 udp {priority} {address} {port} typ host")
+    for index, (address, port) in enumerate(local.tcp_candidates):
+        # Clients try TCP if UDP does not work. 4 is the recommended preference for passive ones (RFC 6544 section 4.2).
+        priority = (90 << 24) + ((4 << 13) + max(0, 8191 - index) << 8) + 255
+        foundation = len(local.candidates) + index + 1
+        lines.append(f"a=candidate:{foundation} 1 tcp {priority} {address} {port} typ host tcptype passive")
     return [*lines, "a=end-of-candidates"] if lines else []

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 Owner = TypeVar("Owner")
 
-# An address in the form that a socket returns: host, port, and for IPv6 two more numbers.
+# The address of a sender: host, port, and whatever else distinguishes it from other senders.
 Address = tuple[Any, ...]
 
 # The largest size of a message in bytes, and the largest number of its attributes. A browser's check has about 130
@@ -95,7 +95,7 @@ class Agent(Generic[Owner]):
         if generation is None or generation.remote is None:
             return None
         transaction, key = secrets.token_bytes(12), generation.remote.password.encode()
-        self._sent[transaction] = destination[:2], key
+        self._sent[transaction] = destination, key
         if len(self._sent) > MAX_SENT:
             self._sent.popitem(last=False)
         username = f"{generation.remote.ufrag}:{generation.ufrag}".encode()
@@ -110,7 +110,7 @@ class Agent(Generic[Owner]):
         """
         transaction = datagram[8:20]
         destination, key = self._sent.get(transaction, (None, b""))
-        if destination != source[:2] or not _is_authentic_response(datagram, key):
+        if destination != source or not _is_authentic_response(datagram, key):
             return False
         del self._sent[transaction]
         return True
@@ -119,7 +119,7 @@ class Agent(Generic[Owner]):
         """Tell whether a check from this address may still be read in this second. If so, count the check."""
         if now - self._counted_from >= 1:
             self._checks_left, self._counted_from = MAX_CHECKS, now
-        if self._checks_left <= (0 if source[:2] == self._source else KEPT_CHECKS):
+        if self._checks_left <= (0 if source == self._source else KEPT_CHECKS):
             return False
         self._checks_left -= 1
         return True
@@ -242,7 +242,7 @@ class Agents(Generic[Owner]):
         """Answer an authentic check, and accept it if it is new."""
         agent, transaction = generation.agent, request.transaction_id
         first_source = agent._transactions.get(transaction)
-        if first_source not in (None, source[:2]):
+        if first_source not in (None, source):
             # This is a replayed check from another address. An attacker may want the media to go to that address.
             return _IGNORED
         reply = _signed(_RESPONSE, transaction, _mapped_address(transaction, source), generation.key)
@@ -250,8 +250,9 @@ class Agents(Generic[Owner]):
             # This is a repeated check. Either our answer was lost, or an attacker with a forged address tries to keep
             # consent alive.
             return Verdict(reply)
-        if source[:2] != agent._source:
-            agent._source = source[:2]
+        if source != agent._source:
+            agent._source = source
+        # The transactions of one source share one tuple.
         agent._transactions[transaction] = agent._source
         if len(agent._transactions) > MAX_TRANSACTIONS:
             agent._transactions.popitem(last=False)

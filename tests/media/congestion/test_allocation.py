@@ -36,6 +36,15 @@ def test_a_screen_comes_first() -> None:
     assert allocate(500, [*_cameras(0, 0), screen]) == {"c0": 0, "c1": PAUSED, "screen": 0}
 
 
+@pytest.mark.parametrize("seed", range(examples(50, deep=1000)))
+def test_what_a_receiver_gets_fits_into_its_sum(seed: int) -> None:
+    chance = random.Random(seed)
+    rates = [tuple(sorted(chance.uniform(3e4, 2e6) for _ in range(3))) for _ in range(4)]
+    videos = [Demand(place, 1, each, chance.randrange(3)) for place, each in enumerate(rates)]
+    chosen = allocate(sum(each.rate(each.present) for each in videos), [each.within(0) for each in videos])
+    assert chosen == {each.video: each.present for each in videos}
+
+
 def test_a_video_that_is_received_stays_before_one_that_is_paused() -> None:
     assert allocate(160, _cameras(PAUSED, 0)) == {"c0": PAUSED, "c1": 0}
 

@@ -1,8 +1,20 @@
 """Fixtures for the tests of a node."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
-from media.focus import quota
+from media.focus import quota, tcp
+from media.focus.node import Settings
+from tests.support.media.node_harness import World, around
+
+
+@pytest.fixture(params=[True, False], ids=["fast path", "Python"])
+async def tcp_world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A node that also listens on a TCP port, and often checks the limits on time."""
+    monkeypatch.setattr(tcp, "SWEEP_SECONDS", 0.02)
+    async with around(Settings(tcp_port=0, fast=request.param)) as world:
+        yield world
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from media.forward.datagrams import address_of
 from media.reports import LOST_SECONDS
 from media.transport import consent
 from tests.support.media.attacks import unknown_socket
-from tests.support.media.node_harness import SECONDS, Listener, World, in_order
+from tests.support.media.node_harness import SECONDS, Listener, World, in_order, true
 
 # No test in this module uses the database.
 pytestmark = pytest.mark.once
@@ -101,6 +101,36 @@ async def _keep_checking_modestly(peer: Listener) -> None:
     while True:
         peer.send_datagram(peer.check(nominate=False))
         await asyncio.sleep(0.05)
+
+
+async def test_media_from_a_new_address_moves_the_leg_before_its_next_check(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.stop_checking()
+    alice.rebind()
+    here, leg = alice.socket.getsockname(), world.leg("alice")
+    # This packet is lost.
+    alice.film()
+    await true(lambda: leg.addresses.destination and address_of(leg.addresses.destination.name) == here)
+    alice.film(5)
+    assert in_order(await bob.gets(5))
+    bob.film(5)
+    assert in_order(await alice.gets(5))
+
+
+async def test_media_that_anybody_could_send_moves_nothing(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    packet = alice.outward.protect(alice.video.packet())
+    forged = alice.outward.protect(alice.video.packet())[:-1] + b"\0"
+    alice.send_datagram(packet)
+    await bob.gets(1)
+    with contextlib.closing(unknown_socket()) as attacker:
+        attacker.setblocking(False)
+        for datagram in (packet, forged, alice.video.packet(), b"\x80" + bytes(30)):
+            attacker.sendto(datagram, alice.host)
+        await true(lambda: world.node.counts().strangers == 4)
+        bob.film(5)
+        await alice.gets(5)
+        assert _all_of(attacker) == []
 
 
 async def test_consent_belongs_to_the_address_that_media_goes_to(world: World) -> None:

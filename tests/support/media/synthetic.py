@@ -141,11 +141,13 @@ class Peer:
         data: bool = False,
         audio: Sequence[int] = (AUDIO,),
         number_id: int = 0,
+        opens: Callable[[str], socket.socket] | None = None,
     ) -> None:
         """Have a microphone and a camera, unless `sends` is false.
 
         :param audio: the microphone's payload types.
         :param number_id: the ID of the header extension with transport-wide numbers; 0 without it.
+        :param opens: makes the peer's socket, given its address.
         """
         self.id = id_
         self._audio = audio
@@ -155,7 +157,8 @@ class Peer:
         # How many RTP packets, and how many datagrams of any kind, have arrived.
         self.received = self.datagrams = 0
         self.refused = 0
-        self.socket = _socket(address)
+        self._opens = opens or _socket
+        self.socket = self._opens(address)
         self.fd = self.socket.fileno()
         # The other side's ICE user fragment and password, and its address.
         self.remote = ("", "")
@@ -279,10 +282,14 @@ class Peer:
     def restart(self) -> None:
         """Choose new ICE credentials, and another socket, for the next offer."""
         self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(16)
+        self.rebind()
+
+    def rebind(self) -> None:
+        """Use another socket, as behind a NAT that has changed its mapping."""
         self.pause_reading()
         host = self.socket.getsockname()[0]
         self.socket.close()
-        self.socket = _socket(host)
+        self.socket = self._opens(host)
         self.fd = self.socket.fileno()
         self.resume_reading()
 
