@@ -23,9 +23,9 @@ STOPPED_SECONDS = 0.3
 # The share of a track's earlier rates in its smoothed rate. A key frame may take a quarter of a second's bits.
 KEPT = 0.6
 # The share of the estimate that is left for retransmissions.
-RESERVE = 0.05
+RESERVE = 0.02
 # The share of the bits of redundant audio that is left without the redundancy, with one redundant block in each packet.
-PRIMARY_SHARE = 0.6
+PRIMARY_SHARE = 0.65
 # A probe is sent at this multiple of the wanted rate, but at most at MOST_STEP times the estimate, for about
 # PROBE_SECONDS.
 BEYOND, MOST_STEP, PROBE_SECONDS = 1.1, 3.0, 0.025
