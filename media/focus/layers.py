@@ -100,7 +100,7 @@ class _Video:
 
         :param main: the least width of a main tile.
         """
-        present = next((place for place, (_, layer) in enumerate(self.layers) if layer is self.layer), 0)
+        present = next((place for place, (_, layer) in enumerate(self.layers) if layer is self.layer), self.largest)
         present = PAUSED if self.layer is None else min(present, self.largest)
         priority = 0 if self.face.label != "video" else 1 if (self.width or 0) >= main else 2
         return Demand(self.face, priority, tuple(rate for rate, _ in self.layers[: self.largest + 1]), present)
@@ -205,8 +205,16 @@ class LayerChoice:
             self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
 
     def _ready(self, video: _Video, place: int, present: int) -> int:
-        """Return the layer to give instead of a chosen one. A fall does not wait for a layer that is switched off."""
-        while 0 < place < present and not self._usage.is_on(video.ladder, video.layers[place][1]):
+        """Return the layer to give instead of a chosen one.
+
+        A fall does not wait for a layer that is switched off, and neither does a receiver whose layer has stopped.
+        """
+        has_stopped = video.layer not in [layer for _, layer in video.layers]
+        while (
+            place > 0
+            and (place < present or has_stopped)
+            and not self._usage.is_on(video.ladder, video.layers[place][1])
+        ):
             place -= 1
         return place
 
