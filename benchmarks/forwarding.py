@@ -61,7 +61,7 @@ import psutil
 
 from media.focus.node import Node, Settings
 from media.forward.datagrams import SLOT, Inbox, ffi
-from media.reports import Connection, Sample, Verdict
+from media.reports import Connection, Notice, Sample, Verdict
 from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import VIDEO, Peer, Source, SyntheticConference
 
@@ -100,6 +100,9 @@ class _Reports:
 
     def sampled(self, conference: str, samples: list[Sample]) -> None:
         """Ignore samples of quality."""
+
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None:
+        """Ignore notices."""
 
 
 async def serve(address: str, *, fast: bool) -> None:

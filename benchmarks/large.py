@@ -31,7 +31,7 @@ from typing import Any
 
 from benchmarks.forwarding import Side, Stopwatch
 from media.focus.node import Node, Settings, prepare_interpreter
-from media.reports import Connection, Sample, Verdict
+from media.reports import Connection, Notice, Sample, Verdict
 from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import Peer, SyntheticConference
 from tests.support.samples import SAMPLES
@@ -62,6 +62,9 @@ class _Reports:
 
     def sampled(self, conference: str, samples: list[Sample]) -> None:
         """Ignore samples of quality."""
+
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None:
+        """Ignore notices."""
 
 
 # --- The node's process -------------------------------------------------------------------------------------

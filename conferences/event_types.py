@@ -20,6 +20,7 @@ from conferences.shapes import (
     OfferShape,
     OriginShape,
     ParticipantShape,
+    VideoShape,
 )
 from events.messages import ABSENT, Absent, EphemeralEvent, StoredEvent
 from media.reports import Connection, Verdict
@@ -56,6 +57,8 @@ class EventType(StrEnum):
     CONNECTION_CHANGED = "connection-changed"
     ACTIVE_SPEAKER = "active-speaker"
     QUALITY = "quality"
+    LAYERS = "layers"
+    PAUSED_VIDEOS = "paused-videos"
 
 
 class InvitationReason(StrEnum):
@@ -88,6 +91,12 @@ class KnockRefusal(StrEnum):
     DENIED = "denied"
     EXPIRED = "expired"
     CONFERENCE_ENDED = "conference-ended"
+
+
+class PauseReason(StrEnum):
+    """Why the focus does not send a video to a participant."""
+
+    SLOW_CONNECTION = "slow-connection"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,6 +415,36 @@ class Quality(EphemeralEvent):
     connection: Annotated[Connection, "The state of the connection."]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Layers(EphemeralEvent):
+    """The focus needs only these layers of the participant's video.
+
+    Only the sender of the video gets this event, on its open WebSockets.
+
+    - The sender may switch off the other layers (`RTCRtpSender.setParameters`): nobody has received them for 5 s.
+    - It should switch on a layer again as soon as an event names it. A receiver waits for that layer.
+    - Each event replaces the previous one about the same media section. A new connection begins with all layers.
+    - If the sender does not follow, the event is repeated: after 3 s, then at growing intervals of up to a minute.
+    """
+
+    type = EventType.LAYERS
+    mid: Annotated[str, "The media section of the video."]
+    rids: Annotated[list[str], "The layers (`a=rid`) that are needed."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PausedVideos(EphemeralEvent):
+    """The focus has paused videos for this participant, because its connection is too slow for them.
+
+    Only this participant gets this event, on its open WebSockets. It names all paused videos, so each event replaces
+    the previous one. It is repeated every 10 s while a video is paused.
+    """
+
+    type = EventType.PAUSED_VIDEOS
+    videos: Annotated[list[VideoShape], "The videos that are not sent. Empty when all are sent again."]
+    reason: Annotated[PauseReason, "Why they are not sent."]
+
+
 # All event classes, in the order of the reference in docs/protocol.md.
 EVENTS: tuple[type[StoredEvent] | type[EphemeralEvent], ...] = (
     InvitationReceived,
@@ -436,4 +475,6 @@ EVENTS: tuple[type[StoredEvent] | type[EphemeralEvent], ...] = (
     ConnectionChanged,
     ActiveSpeaker,
     Quality,
+    Layers,
+    PausedVideos,
 )

@@ -42,6 +42,13 @@ class MediaShape(TypedDict):
     screen: bool
 
 
+class VideoShape(TypedDict):
+    """A video, by its sender and its label in `a=msid`."""
+
+    participant: str
+    label: str
+
+
 class ParticipantShape(TypedDict):
     """One user in one conference."""
 

@@ -33,6 +33,40 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class UsedLayers:
+    """A notice: the layers of the participant's video that somebody receives, in the participant's order."""
+
+    # The participant's media section.
+    mid: str
+    rids: tuple[str, ...]
+
+    @property
+    def subject(self) -> str:
+        """A later notice of this subject replaces this one."""
+        return f"layers {self.mid}"
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video, by the participant that sends it and its label: `video`, `screen` …"""
+
+    participant: str
+    label: str
+
+
+@dataclass(frozen=True)
+class PausedVideos:
+    """A notice: all videos that the participant does not get now, because its connection is too slow."""
+
+    videos: tuple[Video, ...]
+    subject = "paused"
+
+
+# What the focus tells one participant about its own media.
+Notice = UsedLayers | PausedVideos
+
+
+@dataclass(frozen=True)
 class Assignment:
     """The assignment of a conference to a node. Each later assignment of the conference has a higher generation."""
 

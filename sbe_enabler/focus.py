@@ -6,7 +6,14 @@ from ipaddress import ip_address
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from conferences.operations.focus import connection_changed, leg_lost, record_connection, settle_task, speaker_changed
+from conferences.operations.focus import (
+    connection_changed,
+    leg_lost,
+    notify,
+    record_connection,
+    settle_task,
+    speaker_changed,
+)
 from conferences.operations.nodes import assigned
 from events import clock
 from events.threads import set_server_loop
@@ -35,6 +42,7 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
         speaker_changed=speaker_changed,
         connection_changed=connection_changed,
         record_connection=record_connection,
+        notify=notify,
         assigned=assigned,
         now=clock.now,
         enter=lambda own_loop: set_server_loop(server_loop or own_loop),

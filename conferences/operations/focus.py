@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from conferences.event_types import ActiveSpeaker, ConnectionChanged, Quality
+from conferences.event_types import ActiveSpeaker, ConnectionChanged, Layers, PausedVideos, PauseReason, Quality
 from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import begin_ringing, remove
@@ -24,13 +24,14 @@ from conferences.operations.modifications import (
     tell_offer,
 )
 from conferences.operations.users import lock_guests
+from conferences.shapes import VideoShape
 from events import log
 from events.exceptions import NotFoundError
 from events.messages import EphemeralEvent
 from media import tasks
 from media.messages import AnswerTask, FocusOffer, OfferTask, Refusal, RefusalCode, Result, TaskKind, read_request
 from media.models import MediaTask
-from media.reports import Assignment, Connection, Verdict
+from media.reports import Assignment, Connection, Notice, UsedLayers, Verdict
 from media.sdp.description import Description, parse
 
 logger = logging.getLogger(__name__)
@@ -226,10 +227,27 @@ def record_connection(
         locked.send_events()
 
 
-def _tell_ephemeral(conference_id: str, by: Assignment, event: EphemeralEvent) -> None:
-    """If the reporting node still serves the conference, send an event to all participants that have joined."""
+# Called by the media node, through the wiring. Only the participant gets the event, on its open WebSockets.
+def notify(*, conference_id: str, participant_id: str, notice: Notice, by: Assignment) -> None:
+    """Tell a participant what the focus does with its media."""
+    event: EphemeralEvent
+    if isinstance(notice, UsedLayers):
+        event = Layers(mid=notice.mid, rids=list(notice.rids))
+    else:
+        videos: list[VideoShape] = [{"participant": each.participant, "label": each.label} for each in notice.videos]
+        event = PausedVideos(videos=videos, reason=PauseReason.SLOW_CONNECTION)
+    _tell_ephemeral(conference_id, by, event, participant_id)
+
+
+def _tell_ephemeral(conference_id: str, by: Assignment, event: EphemeralEvent, only: str | None = None) -> None:
+    """If the reporting node still serves the conference, send an event to its participants that have joined.
+
+    :param only: the ID of the only participant that gets the event.
+    """
     served = Q(conference__media_node=by.node, conference__generation=by.generation)
     joined = Participant.objects.joined().filter(served, conference=conference_id)
+    if only is not None:
+        joined = joined.filter(pk=only)
     sessions = [str(pk) for pk in joined.values_list("session", flat=True)]
     if sessions:
         log.send_ephemeral(sessions, conference_id, event)

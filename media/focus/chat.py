@@ -1,11 +1,13 @@
 """The data channels of a conference: each leg with a data channel section has one SCTP association (RFC 8831)."""
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from media.focus.leg import Leg
 from media.focus.participants import Participants, legs_of
 from media.focus.relay import Budget, Relay
+from media.focus.tiles import TILES
 from media.sdp.media_section import Section
 from media.transport.sctp import DataChannels
 
@@ -37,8 +39,15 @@ class Chat:
                 leg.transport,
                 section.sctp_port or 0,
                 section.max_message_size or 0,
-                self._relay.take,
+                partial(self._take, leg),
             )
+
+    def _take(self, leg: Leg, channels: DataChannels, label: str, content: str | bytes) -> None:
+        """Relay a message of a leg, unless it is for the node itself."""
+        if label == TILES:
+            leg.tiles.take(content)
+        else:
+            self._relay.take(channels, label, content)
 
     def _channels(self) -> list[DataChannels]:
         """Return the data channels of all legs that have an association."""

@@ -10,6 +10,9 @@ corrects the omissions of an earlier one. The parts of a conference have modules
 - `chat`: data channels.
 - `pacing`: how fast senders may send video.
 - `layers`: which layer of each video each leg gets.
+- `pauses`: which videos each leg does not get because it is slow.
+- `views`: which videos each leg can see.
+- `usage`: which layers of its videos each sender may switch off.
 - `speakers`: the active speaker.
 - `liveness`: which connections are poor, silent or lost.
 - `sampler`: samples of the quality of each connection, for support.
@@ -28,12 +31,15 @@ from media.focus.liveness import Liveness
 from media.focus.media_plan import MediaPlan
 from media.focus.pacing import Pacer
 from media.focus.participants import Participant, State, legs_of
+from media.focus.pauses import Pauses
 from media.focus.redundancy import Redundancy
 from media.focus.routing import Routing
 from media.focus.sampler import Sampler
 from media.focus.services import Services
 from media.focus.signalling import Signalling
 from media.focus.speakers import Speakers
+from media.focus.usage import Usage
+from media.focus.views import Views
 from media.forward.tracks import Track
 from media.messages import AnswerTask, Cause, ConferenceView, OfferTask, Result, Task, UpdateTask, WithdrawTask
 
@@ -66,8 +72,11 @@ class Conference:
         self._liveness = Liveness(id_, services.reports, self.connections.drop)
         self._speakers = Speakers(partial(services.reports.speaker_changed, id_))
         self._pacer = Pacer()
+        usage = Usage(partial(services.reports.noticed, id_))
+        self._layers = LayerChoice(self.routing, usage, services.spawn, services.now)
+        self._views = Views(self.routing)
+        self._pauses = Pauses(partial(services.reports.noticed, id_))
         self._redundancy = Redundancy()
-        self._layers = LayerChoice(self.routing, services.spawn, services.now)
         self._sampler = Sampler(self.routing)
         self._report_samples = partial(services.reports.sampled, id_)
         self._reported_at = self._chosen_at = 0.0
@@ -149,9 +158,12 @@ class Conference:
                 yield
         self._speakers.listen(self.tracks.values(), now)
         is_due = now - self._chosen_at >= CHOICE_SECONDS
+        if is_due:
+            self._views.update(self.legs())
         self._layers.choose(self.legs(), now, only_urgent=not is_due)
         if is_due:
             self._chosen_at = now
+            self._pauses.update(self.legs(), now)
         if now - self._reported_at >= REPORT_SECONDS:
             self.pace(now - self._reported_at)
             self._reported_at = now

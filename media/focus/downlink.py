@@ -49,6 +49,8 @@ class Downlink:
         self.withheld: dict[Track, float] = {}
         # The videos with layers that do not fit now, not even with their smallest layer.
         self.paused: set[Track] = set()
+        # The videos that the participant cannot see (`views`).
+        self.hidden: set[Track] = set()
         # The audio of which the leg gets the redundancy (RED), too.
         self.redundant: set[Track] = set()
         self._round_trip = round_trip

@@ -12,6 +12,7 @@ from media.congestion.patience import Patience
 from media.congestion.queue import LONG_QUEUE
 from media.focus.leg import Leg
 from media.focus.routing import Routing
+from media.focus.usage import Usage
 from media.forward.ladder import Ladder
 from media.forward.tracks import Track
 
@@ -39,6 +40,11 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 4.0
 CONGESTED_SECONDS = 1.0
 
 
+# A layer with this share of a tile's width is wide enough for it. A tile that is MAIN times as wide as the others comes
+# before them.
+ENOUGH, MAIN = 0.8, 1.5
+
+
 # The layers of a video that are being sent, with their rates in bits per second, the smallest first.
 Active = list[tuple[float, Track]]
 
@@ -63,28 +69,48 @@ class _Video:
     # The layer that the leg gets or awaits; None while the video is paused.
     layer: Track | None
     layers: Active
+    # The width in pixels at which the participant shows the video; None if it has not told.
+    width: float | None
 
     @property
     def face(self) -> Track:
         """The track that stands for all layers."""
         return self.ladder.layers[0]
 
-    def demand(self) -> Demand[Track]:
-        """Return what the video asks of the leg's bandwidth. A screen comes before a camera."""
+    @property
+    def largest(self) -> int:
+        """The place of the largest layer that makes sense: the smallest one that is wide enough."""
+        for place, (_, layer) in enumerate(self.layers):
+            if self.width is not None and layer.width >= max(1, ENOUGH * self.width):
+                return place
+        return len(self.layers) - 1
+
+    def demand(self, main: float) -> Demand[Track]:
+        """Return what the video asks of the leg's bandwidth. A screen comes first, then a camera in a main tile.
+
+        :param main: the least width of a main tile.
+        """
         present = next((place for place, (_, layer) in enumerate(self.layers) if layer is self.layer), 0)
-        if self.layer is None:
-            present = PAUSED
-        rates = tuple(rate for rate, _ in self.layers)
-        return Demand(self.face, int(self.face.label == "video"), rates, present)
+        present = PAUSED if self.layer is None else min(present, self.largest)
+        priority = 0 if self.face.label != "video" else 1 if (self.width or 0) >= main else 2
+        return Demand(self.face, priority, tuple(rate for rate, _ in self.layers[: self.largest + 1]), present)
 
 
 class LayerChoice:
-    """Chooses the layers of one conference. `spawn` runs a coroutine in the background."""
+    """Chooses the layers of one conference, and tells the senders (`usage`) which of them are needed.
+
+    `spawn` runs a coroutine in the background.
+    """
 
     def __init__(
-        self, routing: Routing, spawn: Callable[[Coroutine[Any, Any, None]], None], now: Callable[[], float]
+        self,
+        routing: Routing,
+        usage: Usage,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        now: Callable[[], float],
     ) -> None:
         self._routing = routing
+        self._usage = usage
         self._spawn = spawn
         self._now = now
         # The bits per second of each track.
@@ -109,31 +135,34 @@ class LayerChoice:
         :param only_urgent: leave out the legs that have not been congested since their last choice, and whose layers
             have not stopped.
         """
-        legs, ladders = list(legs), [(each, self._active(each)) for each in self._routing.ladders.values()]
+        legs, ladders = list(legs), [(each, self._active(each, now)) for each in self._routing.ladders.values()]
         stopped = {leg for ladder, active in ladders for leg in _receivers_of_stopped(ladder, active)}
         for leg in legs if ladders else ():
             state = self._states.setdefault(leg.id, _State())
             if not only_urgent or leg.downlink.congested_at > state.chosen_at or leg.id in stopped:
                 state.chosen_at = now
                 self._choose(leg, state, ladders, now)
+        if not only_urgent:
+            self._usage.update(legs, self._routing.ladders.values(), self._rates, now)
         for id_ in self._states.keys() - {leg.id for leg in legs}:
             del self._states[id_]
 
-    def _active(self, ladder: Ladder) -> Active:
-        """Return the layers that are being sent, with their rates, the smallest first."""
+    def _active(self, ladder: Ladder, now: float) -> Active:
+        """Return the layers that are being sent, or can be switched on, with their rates, the smallest first."""
         newest = max(layer.heard_at for layer in ladder.layers)
-        active = [
-            (self._rates[layer], layer)
-            for layer in ladder.layers
-            if self._rates.get(layer) and newest - layer.heard_at < STOPPED_SECONDS
-        ]
+        active = []
+        for layer in ladder.layers:
+            measured = self._rates.get(layer, 0.0) if newest - layer.heard_at < STOPPED_SECONDS else 0.0
+            if rate := self._usage.rate(ladder, layer, measured, now):
+                active.append((rate, layer))
         return sorted(active, key=lambda each: each[0])
 
     def _choose(self, leg: Leg, state: _State, ladders: Iterable[tuple[Ladder, Active]], now: float) -> None:
         videos = {video.face: video for video in _videos(leg, ladders)}
         for video in videos.values():
             self._routing.renew_wait(leg, video.ladder)
-        demands = [video.demand() for video in videos.values() if video.layers]
+        main = _main_width(video.width or 0 for video in videos.values() if video.face.label == "video")
+        demands = [video.demand(main) for video in videos.values() if video.layers]
         if not demands:
             return
         budget = self._budget(leg)
@@ -149,7 +178,8 @@ class LayerChoice:
         if not state.patience.may_pause(budget / least if least else inf, now):
             chosen |= dict.fromkeys(pauses, 0)
         for demand in demands:
-            video, place = videos[demand.video], chosen[demand.video]
+            video = videos[demand.video]
+            place = self._ready(video, chosen[demand.video], demand.present)
             if video.layer is not (video.layers[place][1] if place != PAUSED else None):
                 self._give(leg, video, place)
                 if place != demand.present:
@@ -157,6 +187,12 @@ class LayerChoice:
         wanted = most(demands)
         if wanted > budget and now - leg.downlink.congested_at >= CONGESTED_SECONDS:
             self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
+
+    def _ready(self, video: _Video, place: int, present: int) -> int:
+        """Return the layer to give instead of a chosen one. A fall does not wait for a layer that is switched off."""
+        while 0 < place < present and not self._usage.is_on(video.ladder, video.layers[place][1]):
+            place -= 1
+        return place
 
     def _give(self, leg: Leg, video: _Video, place: int) -> None:
         """Give a leg another layer of a video, or pause the video."""
@@ -217,6 +253,14 @@ def _receivers_of_stopped(ladder: Ladder, active: Active) -> set[str]:
 def _videos(leg: Leg, ladders: Iterable[tuple[Ladder, Active]]) -> Iterator[_Video]:
     """Yield the videos in layers that a leg gets, awaits, or would get if they were not paused."""
     for ladder, active in ladders:
-        sink = ladder.wanted(leg.id)
-        if sink is not None or ladder.layers[0] in leg.downlink.paused:
-            yield _Video(ladder, sink.track if sink is not None else None, active)
+        sink, face = ladder.wanted(leg.id), ladder.layers[0]
+        if sink is not None or face in leg.downlink.paused - leg.downlink.hidden:
+            section = leg.layout.carried.get((face.participant, face.label))
+            width = leg.tiles.widths.get(section.mid) if section is not None else None
+            yield _Video(ladder, sink.track if sink is not None else None, active, width)
+
+
+def _main_width(widths: Iterable[float]) -> float:
+    """Return the least width of the main tile: it is much wider than the tile of any other camera."""
+    second = sorted(widths, reverse=True)[1:2]
+    return max(1.0, MAIN * sum(second))

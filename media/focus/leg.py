@@ -6,6 +6,7 @@
 - `retransmission`: answers the participant's NACKs.
 - `downlink`: the participant's reports about the media that it gets.
 - `feedback`: the RTCP to the participant about its own streams.
+- `tiles`: the sizes at which the participant shows its videos.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from media.focus.layout import Layout
 from media.focus.quota import TICK_SECONDS, Quota
 from media.focus.retransmission import AGAIN_SECONDS, Retransmitter, padding
 from media.focus.sources import Source, Sources
+from media.focus.tiles import Tiles
 from media.forward import rtcp
 from media.forward.arrivals import Arrivals
 from media.forward.datagrams import Destination, address_of, source_of
@@ -135,6 +137,7 @@ class Leg:
         self.downlink = Downlink(round_trip, made_at=made_at)
         self.retransmitter = Retransmitter(round_trip, made_at=made_at)
         self.feedback = Feedback()
+        self.tiles = Tiles()
 
     @property
     def srtp_rx(self) -> Any:

@@ -130,6 +130,7 @@ class Routing:
         """Send a BYE to the receivers of a removed track, and free the track's memory."""
         for leg in legs_of(self._participants):
             leg.downlink.paused.discard(track)
+            leg.downlink.hidden.discard(track)
             leg.downlink.redundant.discard(track)
             leg.parked.pop(track.ssrc, None)
             if track.ssrc in leg.sinks:
@@ -186,7 +187,8 @@ class Routing:
         if ladder is not None:
             self._unpark(leg, ladder)
         section = leg.layout.carried.get((track.participant, track.label)) if is_served else None
-        is_wanted = track not in leg.downlink.withheld and track not in leg.downlink.paused
+        downlink = leg.downlink
+        is_wanted = not any(track in kept for kept in (downlink.withheld, downlink.paused, downlink.hidden))
         sink = None
         if section is not None and is_wanted:
             before = ladder.wanted(leg.id) if ladder is not None else track.sinks.get(leg.id)

@@ -24,7 +24,7 @@ from media.focus.inspection import NodeCounts
 from media.focus.node import Node, Settings, prepare_interpreter
 from media.messages import Refusal, RefusalCode, Result, read_task
 from media.models import MediaTask
-from media.reports import Assignment, Connection, Sample, Verdict
+from media.reports import Assignment, Connection, Notice, Sample, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,12 @@ class RecordConnection(Protocol):
     ) -> None: ...
 
 
+class Notify(Protocol):
+    """Sends a notice to one participant."""
+
+    def __call__(self, *, conference_id: str, participant_id: str, notice: Notice, by: Assignment) -> None: ...
+
+
 class Assigned(Protocol):
     """Returns the conferences that are assigned to a node: the generation of each assignment, by conference ID."""
 
@@ -107,6 +113,7 @@ class Wiring:
     speaker_changed: SpeakerChanged
     connection_changed: ConnectionChanged
     record_connection: RecordConnection
+    notify: Notify
     assigned: Assigned
     now: Callable[[], datetime]
     enter: Callable[[asyncio.AbstractEventLoop], None]
@@ -139,8 +146,8 @@ class Service:
         self.id = secrets.token_hex(16)
         self._wiring = wiring
         self._reports: deque[Callable[[], None]] = deque()
-        # The newest speaker of each conference, until that speaker is announced.
-        self._speaking: dict[str, tuple[str, Assignment]] = {}
+        # The newest news of each subject, until they are sent: the speaker of a conference, or a participant's notices.
+        self._news: dict[tuple[str, ...], Callable[[], None]] = {}
         self._refused_reports = 0
         # The samples that wait: the conference, the time by the monotonic clock, and the sample.
         self._samples: deque[tuple[str, float, Sample]] = deque(maxlen=SAMPLES_KEPT)
@@ -215,8 +222,19 @@ class Service:
 
     def speaker_changed(self, conference: str, participant: str) -> None:
         """Record a conference's new speaker. Call this on the node's loop."""
-        self._speaking[conference] = participant, self._assignment(conference)
-        self._woken.set()
+        by = self._assignment(conference)
+        self._replace(
+            (conference,),
+            lambda: self._wiring.speaker_changed(conference_id=conference, participant_id=participant, by=by),
+        )
+
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None:
+        """Record a notice for a participant. Call this on the node's loop."""
+        by = self._assignment(conference)
+        self._replace(
+            (conference, participant, notice.subject),
+            lambda: self._wiring.notify(conference_id=conference, participant_id=participant, notice=notice, by=by),
+        )
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """Queue the report on a participant's connection. Call this on the node's loop."""
@@ -267,6 +285,11 @@ class Service:
             self._reports.append(report)
         self._woken.set()
 
+    def _replace(self, subject: tuple[str, ...], send: Callable[[], None]) -> None:
+        """Record news. They replace earlier news of the same subject that were not sent yet."""
+        self._news[subject] = send
+        self._woken.set()
+
     # --- Tasks and reports: the `media-tasks` thread --------------------------------------------------
 
     def _handle_work(self) -> None:
@@ -298,7 +321,7 @@ class Service:
     def _handle_some(self) -> bool:
         """Deliver reports, and carry out some tasks. Return whether there is more to do now."""
         more = self._deliver_reports()
-        self._announce_speakers()
+        more = self._send_news() or more
         waiting = tasks.waiting(self.id, BATCH, but=[*self._resting(), *self._long])
         for task in waiting:
             if task.conference in self._rests or task.conference in self._long:
@@ -343,17 +366,18 @@ class Service:
             self._reports.popleft()
         return bool(self._reports)
 
-    def _announce_speakers(self) -> None:
-        """Announce the newest speaker of each conference. Skip earlier speakers that were not announced yet."""
-        for conference in list(self._speaking):
-            participant, by = self._speaking.pop(conference)
+    def _send_news(self) -> bool:
+        """Send some of the news, the oldest subjects first. Return whether there are more."""
+        for subject in list(self._news)[:REPORTS_AT_ONCE]:
+            send = self._news.pop(subject)
             try:
-                self._wiring.speaker_changed(conference_id=conference, participant_id=participant, by=by)
+                send()
             except (OperationalError, InterfaceError):
-                self._speaking.setdefault(conference, (participant, by))
+                self._news.setdefault(subject, send)
                 raise
             except Exception:
-                logger.exception("conference %s: the active speaker cannot be announced", conference)
+                logger.exception("%s: the news cannot be sent", " ".join(subject))
+        return bool(self._news)
 
     def _store_samples(self) -> None:
         """Store one batch of samples. Samples that cannot be stored are lost: tasks and reports must not wait for them.

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 from media.aiortc_adapter import Certificate
 from media.focus.port import Port
 from media.focus.relay import Budget
-from media.reports import Connection, Sample, Verdict
+from media.reports import Connection, Notice, Sample, Verdict
 from media.sdp.writer import LocalEnd
 from media.transport.dtls import Handshakes
 
@@ -31,6 +31,9 @@ class Reports(Protocol):
 
     def sampled(self, conference: str, samples: list[Sample]) -> None:
         """These are the samples of the last seconds, of one leg."""
+
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None:
+        """This participant should get a notice. A later notice of the same subject replaces it."""
 
 
 class Aside(Protocol):

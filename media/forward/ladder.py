@@ -7,7 +7,7 @@ sequence numbers, timestamps, VP8 picture IDs and TL0PICIDX then continue, so it
 from collections.abc import Callable
 from math import inf
 
-from media.forward.pictures import counters
+from media.forward.pictures import counters, key_frame_width
 from media.forward.tracks import Pause, Shift, Sink, Track
 
 # The first sequence number of a sink that has not begun: larger than any number.
@@ -45,6 +45,10 @@ class Ladder:
     def wanted(self, leg: str) -> Sink | None:
         """Return the sink of the layer that a leg shall get: now, or from the next key frame on."""
         return self._waiting.get(leg) or self.present(leg)
+
+    def used(self) -> set[Track]:
+        """Return the layers that some leg gets or awaits."""
+        return {track for track in self.layers if track.sinks} | {sink.track for sink in self._waiting.values()}
 
     def give(self, leg: str, sink: Sink) -> Sink:
         """Give a leg the layer `sink.track`, from its next key frame on, or change how the leg gets this layer.
@@ -107,6 +111,7 @@ class Ladder:
     def _begin(self, track: Track, sequence: int, timestamp: int, packet: bytes, now: float) -> None:
         """Let the legs that wait for a layer begin with this packet, the first one of a key frame."""
         track.is_awaited = False
+        track.width = key_frame_width(track.codecs.get(packet[1] & 0x7F, ""), packet)
         for leg in [leg for leg, sink in self._waiting.items() if sink.track is track]:
             self._asked_at.pop(leg, None)
             self._switch(leg, self._waiting.pop(leg), sequence, timestamp, packet, now)

@@ -62,17 +62,34 @@ def begins_key_frame(codec: str, packet: bytes) -> bool:
     return len(payload) > 1 and codec in _BEGINS and _BEGINS[codec](payload)
 
 
+def key_frame_width(codec: str, packet: bytes) -> int:
+    """Return the width in pixels in the first packet of a key frame of VP8 (RFC 6386 section 9.1); otherwise 0."""
+    _, at = extension_bounds(packet)
+    payload = packet[at:]
+    if codec != "VP8" or len(payload) < 2:
+        return 0
+    header = payload[_vp8_frame(payload) :][:8]
+    is_sound = len(header) == 8 and header[3:6] == b"\x9d\x01\x2a"
+    return int.from_bytes(header[6:], "little") & 0x3FFF if is_sound else 0
+
+
 def _vp8(payload: bytes) -> bool:
     """Look for the start of partition 0, and a frame header that says "key frame" (RFC 7741 sections 4.2 and 4.3)."""
     if payload[0] & 0x17 != 0x10:
         return False
+    at = _vp8_frame(payload)
+    return at < len(payload) and not payload[at] & 1
+
+
+def _vp8_frame(payload: bytes) -> int:
+    """Return where the frame begins, after the payload descriptor."""
     at = 1
     if payload[0] & 0x80:
         flags, at = payload[1], 2
         if flags & 0x80:
             at += 2 if len(payload) > at and payload[at] & 0x80 else 1
         at += bool(flags & 0x40) + bool(flags & 0x30)
-    return at < len(payload) and not payload[at] & 1
+    return at
 
 
 def _h264(payload: bytes) -> bool:

@@ -339,6 +339,8 @@ class Track:
     # Called while the track is awaited, when a key frame begins: with the track, the packet's number and timestamp in
     # the track, the packet, and the time. None unless the track is a layer of a `Ladder`.
     begins_layer: "Callable[[Track, int, int, bytes, float], None] | None" = None
+    # The width of the picture in pixels, as its last awaited key frame stated it; 0 if unknown.
+    width: int = 0
     key_frame_wanted: bool = False
     key_frame_asked_at: float = float("-inf")
     reported_at: float = float("-inf")

@@ -22,7 +22,7 @@ from tests.support.journeys.focus_people import (
     three,
     tile,
 )
-from tests.support.journeys.people import Person, Visit, call, move
+from tests.support.journeys.people import PATIENCE_SECONDS, Person, Visit, call, move
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
@@ -64,6 +64,19 @@ async def _is_offered(person: Person, times: int) -> None:
             await asyncio.sleep(0.05)
 
 
+# Wait until packets of video come (true), or until none has come for half a second (false).
+_VIDEO_COMES = """async (comes) => {
+  const count = async () => [...(await window.sbe.pc.getStats()).values()]
+    .filter(({type, kind}) => type === "inbound-rtp" && kind === "video")
+    .reduce((sum, {packetsReceived}) => sum + packetsReceived, 0);
+  for (let before = await count(), now; ; before = now) {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    now = await count();
+    if ((now > before) === comes) return;
+  }
+}"""
+
+
 async def test_a_call_of_two_goes_through_the_focus(visit: Visit) -> None:
     async def hums(page: Page) -> None:
         await page.add_init_script(_HUMMING)
@@ -81,6 +94,10 @@ async def test_a_call_of_two_goes_through_the_focus(visit: Visit) -> None:
         assert "VP8" in names
         assert len(names) == len(set(names)), names
     await agree(alice, bob)
+    # A tile out of view costs nothing, and has its picture again when it is back.
+    for place, comes in (("-9000px", False), ("", True)):
+        await bob.page.evaluate("(place) => document.getElementById('tiles').style.translate = place", place)
+        await asyncio.wait_for(bob.page.evaluate(_VIDEO_COMES, comes), PATIENCE_SECONDS)
     await alice.press("btn-hangup")
     await bob.sees_the_end("alice-one")
 

@@ -26,6 +26,7 @@ from conferences.shapes import (
     OfferShape,
     OriginShape,
     ParticipantShape,
+    VideoShape,
 )
 from events.messages import Absent, Body, EphemeralEvent, Gap, wire_name
 
@@ -41,6 +42,7 @@ _SHAPES: dict[Any, tuple[str, str, Any]] = {
     OriginShape: ("origin", "Origin", {"participant": "…", "username": "alice"}),
     KnockShape: ("knock", "Knock", {"id": "…", "username": "dave", "device": "laptop"}),
     MediaShape: ("media", "SentMedia", {"audio": True, "video": False, "screen": False}),
+    VideoShape: ("video", "Video", {"participant": "…", "label": "video"}),
     OfferShape: ("offer", "Description", {"type": "offer", "sdp": "v=0…"}),
     AnswerShape: ("answer", "Description", {"type": "answer", "sdp": "v=0…"}),
 }
@@ -86,6 +88,9 @@ def _named(type_: Any) -> tuple[str, str, Any]:
     if isinstance(type_, type) and issubclass(type_, StrEnum | TextChoices):
         values = [str(value.value) for value in type_]
         return ", ".join(f"`{value}`" for value in values), " | ".join(f'"{value}"' for value in values), values[0]
+    if get_origin(type_) is list:
+        for_people, for_client, example = _named(get_args(type_)[0])
+        return f"list of {for_people}", f"{for_client}[]", [example]
     return {**_SHAPES, **_SIMPLE}[type_]
 
 

@@ -4,7 +4,7 @@ import { CallOver, Refusal } from "./errors.js";
 import { FocusLeg } from "./focus.js";
 import { Lobby } from "./lobby.js";
 import { Negotiator } from "./negotiator.js";
-import { PeerLeg } from "./peer.js";
+import { NOTHING, PeerLeg } from "./peer.js";
 import { READ_EVERY_MS, ReceptionJudge, together } from "./reception.js";
 import { Recovery } from "./recovery.js";
 import { ConferenceRequests } from "./requests.js";
@@ -45,15 +45,12 @@ import { every } from "./waiting.js";
  * @property {() => void} closeMedia closes the open tracks of `media`, unless another call uses them
  */
 
-/** @type {RemoteMedia} */
-const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
-
 /**
  * This session's part in one conference. The roster knows the participants, and `Sending` knows this side's tracks. The
  * negotiator makes and answers offers, and recovery brings lost media back. The call itself stores its phase, and
  * passes the user's requests and the enabler's events on to these parts.
  *
- * @extends {Emitter<{change: null, notice: Notice, media: RemoteMedia}>}
+ * @extends {Emitter<{change: null, notice: Notice, media: RemoteMedia, event: SessionEvent}>}
  */
 export class Call extends Emitter {
   /** @type {"calling" | "open" | "moving" | "moved" | "ended"} */
@@ -170,7 +167,9 @@ export class Call extends Emitter {
     negotiator.on("media", () => this.emit("media", this.remote));
     negotiator.on("notice", (notice) => this.emit("notice", notice));
     negotiator.on("leg", (leg) => {
-      if (leg instanceof FocusLeg) this.chat.attach(leg.chat);
+      if (!(leg instanceof FocusLeg)) return;
+      this.chat.attach(leg.chat);
+      import("./upkeep.js").then(({ keepUp }) => keepUp(this, leg)).catch(() => undefined);
     });
     negotiator.on("accepted", (modification) => this.#onAccepted(modification));
     negotiator.on("hopeless", (reason) => {
@@ -347,7 +346,6 @@ export class Call extends Emitter {
       access: "open",
       state: "session-open",
       participants: [],
-      pendingModifications: [],
     };
     // The enabler's answer has the other fields.
     return this.answer({ conference: /** @type {Conference} */ (/** @type {unknown} */ (conference)) }, options);
@@ -446,10 +444,18 @@ export class Call extends Emitter {
   async #follow(device) {
     if (this.#phase !== "open" || !this.me) return;
     const { media } = this.around;
-    try {
-      if (device === "microphone") await (this.hasFocus && this.muteParticipant(this.me.id, { audio: media.muted }));
+    const { id } = this.me;
+    await this.#quietly(async () => {
+      if (device === "microphone") await (this.hasFocus && this.muteParticipant(id, { audio: media.muted }));
       else if (media.camera) await this.addVideo();
       else await this.#sending.tellVideoStopped();
+    });
+  }
+
+  /** Do something that the user did not ask for. A failure is a notice. @param {() => Promise<void>} work */
+  async #quietly(work) {
+    try {
+      await work();
     } catch (error) {
       if (!(error instanceof CallOver)) this.emit("notice", { code: "failed", error });
     }
@@ -652,6 +658,7 @@ export class Call extends Emitter {
       // The user hung up while the event was being applied.
       if (!(error instanceof CallOver)) throw error;
     }
+    this.emit("event", event);
     this.emit("change", null);
   }
 
@@ -832,8 +839,8 @@ export class Call extends Emitter {
   #expected(leg) {
     const senders = this.others.filter(({ state }) => state === "accepted");
     return new Map(
-      senders.map(({ id, audio, camera, muted }) => {
-        const tracks = [muted.audio ? null : audio, muted.video ? null : camera];
+      senders.map(({ id, audio, camera, muted, paused }) => {
+        const tracks = [muted.audio ? null : audio, muted.video || paused?.camera ? null : camera];
         return [id, tracks.map((track) => track && leg.midOf(track))];
       }),
     );
@@ -865,15 +872,7 @@ export class Call extends Emitter {
   /** Inform the others of what was switched off before the call opened. */
   #catchUp() {
     this.#sending.catchUp();
-    if (this.around.media.muted && this.me?.muted.audio === false) void this.#muteQuietly();
-  }
-
-  async #muteQuietly() {
-    try {
-      await this.mute({ audio: true });
-    } catch (error) {
-      if (!(error instanceof CallOver)) this.emit("notice", { code: "failed", error });
-    }
+    if (this.around.media.muted && this.me?.muted.audio === false) void this.#quietly(() => this.mute({ audio: true }));
   }
 
   /** Another device of this user is about to take over the call. @param {string | undefined} ringsUntil */
@@ -913,7 +912,7 @@ export class Call extends Emitter {
     this.#requests.leave().catch(() => undefined);
   }
 
-  /** @param {string} participant its ID @returns {RemoteMedia} */
+  /** @param {string} participant its ID */
   #tracksOf(participant) {
     return this.leg?.tracksOf(participant) ?? NOTHING;
   }

@@ -2,7 +2,7 @@ import { BackEnd } from "./back-end.js";
 import { Call } from "./call.js";
 import { EventChannel } from "./channel.js";
 import { Emitter } from "./emitter.js";
-import { NetworkError, Refusal, SbeError, SessionOver } from "./errors.js";
+import { Refusal, SbeError, SessionOver } from "./errors.js";
 import { OwnKnock } from "./lobby.js";
 import { LocalMedia } from "./media.js";
 import { claim, forget, recall, remember } from "./memory.js";
@@ -750,8 +750,7 @@ export class SbeClient extends Emitter {
     try {
       await task();
     } catch (error) {
-      if (error instanceof NetworkError || error instanceof Refusal || error instanceof SbeError)
-        this.emit("notice", { code: "failed", error });
+      if (error instanceof SbeError) this.emit("notice", { code: "failed", error });
       else throw error;
     }
   }

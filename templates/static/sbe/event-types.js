@@ -8,6 +8,7 @@
  * @typedef {import("./types.js").Origin} Origin
  * @typedef {import("./types.js").Participant} Participant
  * @typedef {import("./types.js").SentMedia} SentMedia
+ * @typedef {import("./types.js").Video} Video
  *
  * @typedef {object} InvitationReceived The device rings, for a call or for a move from another device of the user.
  * @property {"invitation-received"} type
@@ -239,11 +240,23 @@
  * @property {string} participant The participant's ID.
  * @property {"connected" | "poor" | "disconnected"} connection The state of the connection.
  *
+ * @typedef {object} Layers The focus needs only these layers of the participant's video.
+ * @property {"layers"} type
+ * @property {string} confId
+ * @property {string} mid The media section of the video.
+ * @property {string[]} rids The layers (`a=rid`) that are needed.
+ *
+ * @typedef {object} PausedVideos The focus has paused videos for this participant, because its connection is too slow for them.
+ * @property {"paused-videos"} type
+ * @property {string} confId
+ * @property {Video[]} videos The videos that are not sent. Empty when all are sent again.
+ * @property {"slow-connection"} reason Why they are not sent.
+ *
  * @typedef {object} Gap The log no longer has events between the cursor and `oldest`. Read the conferences again, then continue.
  * @property {"gap"} type
  * @property {number} oldest The `seq` of the next event.
  *
- * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantHand | ParticipantAway | ParticipantLeft | HostChanged | MoveExpired | LockChanged | KnockReceived | KnockWithdrawn | KnockAnswered | SessionTerminated | ConnectionChanged | ActiveSpeaker | Quality | Gap} SessionEvent
+ * @typedef {InvitationReceived | InvitationCancelled | SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired | ParticipantInvited | ParticipantJoined | ParticipantOnHold | ParticipantResumed | ParticipantMoving | ParticipantMoved | ParticipantMuted | ParticipantHand | ParticipantAway | ParticipantLeft | HostChanged | MoveExpired | LockChanged | KnockReceived | KnockWithdrawn | KnockAnswered | SessionTerminated | ConnectionChanged | ActiveSpeaker | Quality | Layers | PausedVideos | Gap} SessionEvent
  */
 
 export {};

@@ -1,8 +1,9 @@
-import { PeerLeg } from "./peer.js";
+import { NOTHING, PeerLeg } from "./peer.js";
 import { receives, sections, sends } from "./sdp.js";
 
 /**
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
+ * @typedef {import("./peer.js").PausedVideos} PausedVideos
  * @typedef {import("./peer.js").Role} Role
  */
 
@@ -15,8 +16,6 @@ export const CHAT = "chat";
  */
 const WORTH_OFFERING = /opus|o\/red|telephone|VP8|rtx|VP9 .*id=0|AV1(?! .*profile=[12])|H264 (?=.*mode=1).*id=42e0/i;
 
-/** @type {Readonly<RemoteMedia>} */
-const NOTHING = { audio: null, camera: null, screen: null };
 /** The focus's labels of tracks. @type {Record<string, keyof RemoteMedia>} */
 const NAMES = { audio: "audio", video: "camera", screen: "screen" };
 
@@ -30,6 +29,8 @@ const NAMES = { audio: "audio", video: "camera", screen: "screen" };
 export class FocusLeg extends PeerLeg {
   /** The tracks that arrive, by participant. @type {Map<string, RemoteMedia>} */
   #tracks = new Map();
+  /** The videos that the focus has paused for this side, by participant. @type {Record<string, PausedVideos>} */
+  paused = {};
 
   /** @param {RTCPeerConnection} pc */
   constructor(pc) {
@@ -40,7 +41,7 @@ export class FocusLeg extends PeerLeg {
 
   /** @override @param {string} participant its ID */
   tracksOf(participant) {
-    return this.#tracks.get(participant) ?? NOTHING;
+    return { ...(this.#tracks.get(participant) ?? NOTHING), paused: this.paused[participant] };
   }
 
   /**

@@ -15,11 +15,17 @@ import { iceUfragOf, markSlides, originOf, receives, sections, sends, withoutUnl
  *
  * @typedef {{audio: MediaStreamTrack | null, camera: MediaStreamTrack | null, screen: MediaStreamTrack | null}} RemoteMedia
  *
+ * @typedef {{camera?: boolean, screen?: boolean}} PausedVideos the videos that a focus does not send to this side, because
+ *   the connection is too slow
+ *
  * @typedef {object} PreparedAnswer
  * @property {Description} description
  * @property {() => Promise<void>} commit puts the answer in force
  * @property {() => Promise<void>} abandon restores everything as it was before the offer
  */
+
+/** No track arrives. @type {Readonly<RemoteMedia>} */
+export const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
 
 // The enabler relays whole descriptions, so there is no trickle ICE. Host candidates are known at once. A slow STUN or
 // TURN server gets this much time to provide its candidates.
@@ -55,7 +61,7 @@ export class PeerLeg extends Emitter {
    */
   #spare = new Set();
   /** @type {RemoteMedia} */
-  #remote = { audio: null, camera: null, screen: null };
+  #remote = NOTHING;
   #closing = new AbortController();
 
   /** @param {RTCPeerConnection} pc a new one, which this leg closes */
@@ -73,6 +79,7 @@ export class PeerLeg extends Emitter {
    * The tracks that arrive from the other participant. A peer call has only one other participant.
    *
    * @param {string} _participant its ID
+   * @returns {RemoteMedia & {paused?: PausedVideos}}
    */
   tracksOf(_participant) {
     return this.#remote;
@@ -193,11 +200,9 @@ export class PeerLeg extends Emitter {
       await this.pc.setLocalDescription(answer);
       await this.#gathered();
       this.announce();
-      return {
-        description: this.#outgoing(/** @type {RTCSessionDescription} */ (this.pc.localDescription)),
-        commit: () => this.#whileOpen(async () => undefined),
-        abandon: () => this.#whileOpen(async () => undefined),
-      };
+      const description = this.#outgoing(/** @type {RTCSessionDescription} */ (this.pc.localDescription));
+      const nothing = () => this.#whileOpen(async () => undefined);
+      return { description, commit: nothing, abandon: nothing };
     }
     return {
       description: this.#outgoing(answer),
@@ -379,7 +384,7 @@ export class PeerLeg extends Emitter {
   /** Report the arriving tracks, if they have changed. They are always computed from the whole state. */
   announce() {
     /** @type {RemoteMedia} */
-    const now = { audio: null, camera: null, screen: null };
+    const now = { ...NOTHING };
     for (const [line, role] of this.#roles) {
       const direction = line.currentDirection;
       if (direction === null || direction === "stopped" || !receives(direction)) continue;

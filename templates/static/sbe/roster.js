@@ -7,6 +7,7 @@ import { Emitter } from "./emitter.js";
  * @typedef {import("./event-types.js").Quality} Quality
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
  *
+ * @typedef {import("./peer.js").PausedVideos} PausedVideos
  * @typedef {import("./reception.js").Reception} Reception
  *
  * @typedef {{speaking: boolean, interrupted: boolean, weak: boolean, away: boolean,
@@ -14,8 +15,8 @@ import { Emitter } from "./emitter.js";
  * `interrupted`: the focus receives nothing from the participant. `weak`: its connection to the focus loses too many
  * packets. `away`: its page has closed, or is reloading. `unreachable`: no device rang when it was invited.
  *
- * @typedef {Participant & RemoteMedia & Condition & Reception} RemoteParticipant another participant, with the tracks
- * that arrive from it now
+ * @typedef {Participant & RemoteMedia & {paused?: PausedVideos} & Condition & Reception} RemoteParticipant another
+ * participant, with the tracks that arrive from it now
  */
 
 // The focus gives up an interrupted connection after 15 s, and it repeats its "poor" reports. So a report that is older
@@ -57,7 +58,7 @@ export class Roster extends Emitter {
   /**
    * @param {object} options
    * @param {() => string} options.sessionId the session of this side
-   * @param {(participant: string) => RemoteMedia} options.tracksOf the tracks that arrive from a participant, by ID
+   * @param {(participant: string) => RemoteMedia & {paused?: PausedVideos}} options.tracksOf the tracks that arrive from a participant, by ID
    */
   constructor({ sessionId, tracksOf }) {
     super();
@@ -170,11 +171,13 @@ export class Roster extends Emitter {
    * @param {string} to the ID of the new host
    */
   learnHost(from, to) {
-    const { conference } = this;
-    if (!conference) return;
-    const role = (/** @type {Participant} */ { id, role }) => (id === to ? "host" : id === from ? "guest" : role);
-    const participants = conference.participants.map((each) => ({ ...each, role: role(each) }));
-    this.conference = { ...conference, participants };
+    for (const [id, role] of [
+      [from, "guest"],
+      [to, "host"],
+    ]) {
+      const participant = this.find(id);
+      if (participant) this.learnParticipant({ ...participant, role });
+    }
   }
 
   /** Store whether the conference is locked. @param {boolean} locked */
@@ -207,7 +210,7 @@ export class Roster extends Emitter {
    */
   learnQuality({ participant, connection }) {
     this.forgetTrouble(participant);
-    if (connection !== "disconnected" && connection !== "poor") return;
+    if (connection === "connected") return;
     const forget = () => {
       this.#troubles.delete(participant);
       this.emit("change", null);

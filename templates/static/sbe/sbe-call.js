@@ -615,7 +615,7 @@ export class SbeCall extends Base {
 /** @param {RemoteParticipant} participant @param {boolean} onHold whether this side is on hold @returns {TileModel[]} */
 function tilesOf(participant, onHold) {
   const { id, username, state, muted, speaking, away, interrupted, receiving, noMicrophone = false } = participant;
-  const { audio, camera, screen } = participant;
+  const { audio, camera, screen, paused } = participant;
   const holds = state === "on-hold";
   // The tile's caption has the full name.
   const short = shortName(username);
@@ -641,7 +641,7 @@ function tilesOf(participant, onHold) {
     isScreen: false,
     speaking: speaking && veil === "",
     muted: muted.audio || noMicrophone,
-    veil,
+    veil: veil || pauseOf(camera && paused?.camera),
   };
   if (!screen) return [person];
   const shared = {
@@ -651,9 +651,13 @@ function tilesOf(participant, onHold) {
     picture: screen,
     sound: null,
     isScreen: true,
+    veil: veil || pauseOf(paused?.screen),
   };
   return [{ ...shared, speaking: false, muted: false }, person];
 }
+
+/** @param {boolean | null | undefined} isPaused */
+const pauseOf = (isPaused) => (isPaused ? "Paused: slow connection" : "");
 
 /** Whether this side has left a conference that goes on without it. @param {Call} call */
 function hasLeft({ endReason, hasFocus, me, others, conference }) {

@@ -45,6 +45,8 @@
  *
  * @typedef {{audio: boolean, video: boolean, screen: boolean}} SentMedia
  *
+ * @typedef {{participant: string, label: string}} Video a forwarded video, as its `a=msid` names it
+ *
  * @typedef {object} WireModification
  * @property {string} modId
  * @property {string} kind

@@ -3,7 +3,7 @@ import { shortName } from "./join-link.js";
 import { arrange } from "./layout.js";
 import { canBeHost } from "./leave-dialog.js";
 import { preferences } from "./preferences.js";
-import { isSilent, pictureless, ringingWords, troubleWords } from "./words.js";
+import { PAUSED, isSilent, pictureless, ringingWords, troubleWords } from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
@@ -20,7 +20,7 @@ import { isSilent, pictureless, ringingWords, troubleWords } from "./words.js";
  * @property {"person" | "self" | "screen"} sort
  * @property {(MediaStreamTrack | null)[]} tracks
  * @property {boolean} picture whether it shows video
- * @property {"" | "invited" | "on-hold" | "moving" | "away" | "interrupted" | "silent"} state
+ * @property {"" | "invited" | "on-hold" | "moving" | "away" | "interrupted" | "silent" | "paused"} state
  * @property {Veil | null} veil
  * @property {0 | 1 | 2 | 3 | null} signal how well its media arrives; null if none is expected
  * @property {boolean} silent its microphone is off, or it has none
@@ -331,7 +331,8 @@ function person(other, call, { isHost, ownPicture }) {
   const connecting = call.connection !== "connected";
   const name = username || call.addresses[0]?.replace(/^tel:/, "") || "Somebody";
   const alone = call.others.length === 1;
-  const trouble = state === "accepted" ? troubleOf(other, call, shortName(name)) : null;
+  const paused = picture && !connecting && other.paused?.camera ? PAUSED : null;
+  const trouble = state === "accepted" ? (troubleOf(other, call, shortName(name)) ?? paused) : null;
   return {
     key: id,
     participant: id,
@@ -341,7 +342,7 @@ function person(other, call, { isHost, ownPicture }) {
     tracks: [camera, audio],
     picture: picture && !connecting,
     state: state === "accepted" || state === "left" ? (trouble?.state ?? "") : state,
-    veil: veilOf(state, alone ? shortName(name) : "") ?? (trouble && { icon: "no-signal", words: trouble.words }),
+    veil: veilOf(state, alone ? shortName(name) : "") ?? (trouble && { icon: "no-signal", ...trouble }),
     signal: other.signal,
     silent: isSilent(other) && !ringing,
     microphone: !other.noMicrophone,
@@ -384,7 +385,7 @@ function connectionWords({ connection }) {
 }
 
 /** @param {RemoteParticipant} other @returns {Face} */
-function screen({ id, username, screen: track, muted }) {
+function screen({ id, username, screen: track, muted, paused }) {
   return {
     key: `${id} screen`,
     participant: id,
@@ -393,8 +394,8 @@ function screen({ id, username, screen: track, muted }) {
     sort: "screen",
     tracks: [track],
     picture: !muted.video,
-    state: "",
-    veil: null,
+    state: paused?.screen ? PAUSED.state : "",
+    veil: paused?.screen ? PAUSED : null,
     signal: null,
     silent: false,
     microphone: true,

@@ -227,6 +227,9 @@ export function troubleWords({ away, interrupted, receiving }, name) {
   return receiving === "silent" ? { state: "silent", words: "Reconnecting…" } : null;
 }
 
+/** Shown over a video that the focus has paused for this side. */
+export const PAUSED = { state: /** @type {const} */ ("paused"), icon: "weak-signal", words: "Paused: slow connection" };
+
 /**
  * Say what an unreachable server means for the call, if there is one.
  *

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from conferences.operations.focus import connection_changed, record_connection, speaker_changed
+from conferences.operations.focus import connection_changed, notify, record_connection, speaker_changed
 from events import clock, wakeups
 from events.clock import instant
-from media.reports import Assignment, Connection, Verdict
+from media.reports import Assignment, Connection, PausedVideos, UsedLayers, Verdict, Video
+from tests.support.conformance import require_declared
 from tests.support.devices import Device
 from tests.support.meeting import SCRIPTED, Meeting
 from tests.support.refusals import all_rows
@@ -65,3 +66,25 @@ def test_a_participant_gets_the_record_of_its_own_connection(
     for unknown in ("conference_id", "participant_id"):
         record_connection(**{**change, unknown: "none"}, verdict=Verdict.FINE, by=SCRIPTED)
     assert all_rows() == before
+
+
+@pytest.mark.any_engine
+def test_only_the_participant_concerned_gets_a_notice_about_its_own_media(
+    trio: Meeting, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[list[str], dict[str, Any]]] = []
+    monkeypatch.setattr(wakeups, "send_ephemeral", lambda ids, wire: sent.append((list(ids), json.loads(wire))))
+    who, other = trio.participant(bob).pk, trio.participant(carol).pk
+    for by in (SCRIPTED, Assignment("scripted", 2), Assignment("other", 1)):
+        notify(conference_id=trio.id, participant_id=who, notice=UsedLayers("1", ("0",)), by=by)
+        notify(conference_id=trio.id, participant_id=who, notice=PausedVideos((Video(other, "video"),)), by=by)
+    videos = [{"participant": other, "label": "video"}]
+    assert sent == [
+        ([bob.id], {"type": "layers", "confId": trio.id, "mid": "1", "rids": ["0"]}),
+        ([bob.id], {"type": "paused-videos", "confId": trio.id, "videos": videos, "reason": "slow-connection"}),
+    ]
+    for _, event in sent:
+        require_declared(event)
+    bob.delete(trio.id)
+    notify(conference_id=trio.id, participant_id=who, notice=UsedLayers("1", ()), by=SCRIPTED)
+    assert len(sent) == 2

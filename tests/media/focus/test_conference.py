@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from media.focus import node, participants, signalling
 from media.focus.node import Node, Settings
-from media.reports import LOST_SECONDS, Connection, Sample, Verdict
+from media.reports import LOST_SECONDS, Connection, Notice, Sample, Verdict
 from media.sdp.description import parse
 from media.sdp.negotiation import Negotiation
 from media.sdp.syntax import MAX_MEDIA_SECTIONS
@@ -44,6 +44,8 @@ class Nobody:
     def connection_judged(self, conference: str, participant: str, verdict: Verdict, since: float) -> None: ...
 
     def sampled(self, conference: str, samples: list[Sample]) -> None: ...
+
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None: ...
 
 
 class SignalledConference:

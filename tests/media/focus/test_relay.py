@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,9 @@ from aiortc import RTCDataChannelParameters
 from media.aiortc_adapter import RTCDataChannel, Sctp
 from media.allowance import Allowance
 from media.focus import relay
+from media.focus.chat import Chat
 from media.focus.relay import Budget, Relay
+from media.focus.tiles import TILES, Tiles
 from media.transport.sctp import DataChannels
 from tests.support.media.dtls_pair import SECONDS, End, close, connected, watched_loop
 
@@ -321,3 +324,40 @@ async def test_a_short_message_does_not_wait_until_everybody_has_a_long_one(monk
     # Alice's message to all receivers uses as much of the budget as mallory's long message to three receivers.
     assert delivered[:45].count("short") == 39
     assert delivered[78:] == ["after"] * 39
+
+
+async def test_the_sizes_of_tiles_go_to_the_node_and_to_nobody_else() -> None:
+    ends = [await connected() for _ in range(2)]
+    section = SimpleNamespace(sctp_port=5000, rejected=False, max_message_size=65536)
+    legs: list[Any] = [
+        SimpleNamespace(
+            layout=SimpleNamespace(sections=[section]),
+            channels=None,
+            is_connected=True,
+            transport=server.transport,
+            tiles=Tiles(),
+        )
+        for server, _ in ends
+    ]
+    chat = Chat(cast(Any, {str(at): SimpleNamespace(leg=leg) for at, leg in enumerate(legs)}), Budget(), lambda _: None)
+    browsers, got = [Browser(client.transport) for _, client in ends], list[str]()
+    for leg, browser, (_, client) in zip(legs, browsers, ends, strict=True):
+        chat.update(leg)
+        client.transport.on_data = browser.receive
+    channels = [
+        [RTCDataChannel(each, RTCDataChannelParameters(label=label)) for label in (TILES, "chat")] for each in browsers
+    ]
+    for channel in channels[1]:
+        channel.on("message", got.append)
+    for browser in browsers:
+        await browser.connect(5000, 65536)
+    await until(lambda: all(channel.readyState == "open" for each in channels for channel in each))
+    for channel, message in zip(channels[0], ('{"widths": {"1": 9}}', "hello"), strict=True):
+        channel.send(message)
+    await until(lambda: bool(got))
+    assert got == ["hello"]
+    assert [leg.tiles.widths for leg in legs] == [{"1": 9}, {}]
+    for leg, browser, both in zip(legs, browsers, ends, strict=True):
+        await leg.channels.close()
+        await browser.finish()
+        await close(*both)

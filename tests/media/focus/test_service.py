@@ -32,7 +32,18 @@ from media.messages import (
     read_task,
 )
 from media.models import MediaNode, MediaTask, QualitySample
-from media.reports import Assignment, Connection, Direction, Sample, Source, Verdict
+from media.reports import (
+    Assignment,
+    Connection,
+    Direction,
+    Notice,
+    PausedVideos,
+    Sample,
+    Source,
+    UsedLayers,
+    Verdict,
+    Video,
+)
 from tests.support.media.by_json import written
 from tests.support.media.node_harness import Listener
 from tests.support.media.synthetic import SyntheticConference
@@ -53,6 +64,7 @@ class Books:
         self.lost: list[str] = []
         self.announced: list[tuple[str, str]] = []
         self.refuse_announcements = 0
+        self.notices: list[tuple[str, Notice]] = []
         self.rated: list[tuple[str, str, Connection]] = []
         self.recorded: list[tuple[str, Verdict, float]] = []
         self.refuse: Callable[[MediaTask], bool] = lambda task: False
@@ -110,6 +122,13 @@ class Books:
             self.recorded.append((participant_id, verdict, (now - since).total_seconds()))
             self._news.notify_all()
 
+    def notify(self, *, conference_id: str, participant_id: str, notice: Notice, by: Assignment) -> None:
+        with self._news:
+            self.notices.append((participant_id, notice))
+            self._news.notify_all()
+        if len(self.notices) <= self.refuse_announcements:
+            raise self.error
+
     def assigned(self, *, node_id: str) -> dict[str, int]:
         return self.serves
 
@@ -127,14 +146,15 @@ class Books:
 def running(books: Books) -> Iterator[Service]:
     """Run a node that passes its results and reports to these books."""
     wiring = Wiring(
-        books.settle,
-        books.lose,
-        books.announce,
-        books.rate,
-        books.record,
-        books.assigned,
-        timezone.now,
-        books.enter,
+        settle=books.settle,
+        leg_lost=books.lose,
+        speaker_changed=books.announce,
+        connection_changed=books.rate,
+        record_connection=books.record,
+        notify=books.notify,
+        assigned=books.assigned,
+        now=timezone.now,
+        enter=books.enter,
     )
     node = Service(Settings(), wiring)
     node.start()
@@ -290,6 +310,20 @@ def test_a_change_of_a_connection_is_recorded_with_its_beginning(node: Service, 
     ((who, verdict, seconds),) = books.recorded
     assert (who, verdict) == ("alice", Verdict.POOR)
     assert 3 <= seconds < 3 + SECONDS
+
+
+def test_only_the_newest_notice_of_a_subject_is_sent_after_an_outage(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_SECONDS", 0.3)
+    books.error, books.refuse_announcements = OperationalError("away"), 1
+    books.on_loop(node.noticed, "conference", "alice", PausedVideos((Video("bob", "video"),)))
+    books.wait(lambda: len(books.notices) == 1)
+    for notice in (UsedLayers("1", ("a",)), PausedVideos(()), UsedLayers("1", ("a", "b")), UsedLayers("2", ())):
+        books.on_loop(node.noticed, "conference", "alice", notice)
+    books.wait(lambda: len(books.notices) == 4)
+    newest = [UsedLayers("1", ("a", "b")), PausedVideos(()), UsedLayers("2", ())]
+    assert sorted(books.notices[1:], key=str) == sorted((("alice", notice) for notice in newest), key=str)
 
 
 def test_a_report_that_can_never_be_handed_in_is_given_up(

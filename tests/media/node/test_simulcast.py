@@ -8,6 +8,7 @@ import pytest
 from media.congestion.patience import FAR_PAUSE_SECONDS
 from media.focus.node import Settings
 from media.forward import rtcp, rtp
+from media.reports import PausedVideos, UsedLayers, Video
 from tests.support.media.layers import Layer, layered, seen
 from tests.support.media.node_harness import Listener, World, around, true
 from tests.support.media.synthetic import RTX, VIDEO
@@ -180,10 +181,14 @@ async def test_a_video_that_does_not_fit_for_long_is_paused_and_comes_back(world
         return paused
 
     assert True not in await go_on(3, 1_000_000)
-    squeezed = await go_on(8, 2_000)
+    squeezed = await go_on(17, 2_000)
     assert True not in squeezed[: int(2 * FAR_PAUSE_SECONDS)]
     assert squeezed[-1]
     assert not (await go_on(8, 5_000_000))[-1]
+    # Bob was told what did not arrive, and told again after ten seconds.
+    paused = PausedVideos((Video("alice", "video"),))
+    told = [(name, notice) for name, notice in world.noticed if isinstance(notice, PausedVideos)]
+    assert told == [("bob", paused), ("bob", paused), ("bob", PausedVideos(()))]
     bob.packets = []
     alice.send(low.frame(key=True))
     await _got(bob, 1)
@@ -258,3 +263,40 @@ async def test_python_and_the_fast_path_send_the_same() -> None:
                 got += await _got(bob, 2)
             outcomes.append([(each[1] - got[0][1] & 0xFFFFFFFF, *each[2:]) for each in got])
     assert outcomes[0] == outcomes[1]
+
+
+async def test_a_layer_that_nobody_gets_is_switched_off_and_on_again_when_it_is_needed(world: World) -> None:
+    alice, low, high, (bob,) = await _meet(world, "bob")
+    alice.send([*low.frame(key=True), *high.frame(key=True)])
+    await _got(bob, 1)
+    world.stop_ticking()
+    downlink = world.leg("bob").downlink
+
+    def told() -> list[tuple[str, ...]]:
+        return [notice.rids for name, notice in world.noticed if isinstance(notice, UsedLayers) and name == "alice"]
+
+    def is_near(bits: int) -> bool:
+        return abs(downlink.estimate - bits) < bits / 50
+
+    async def go_on(seconds: int, bits: int) -> set[bytes]:
+        """Send what is needed, and report this bandwidth. Return the layers that have arrived."""
+        bob.packets = []
+        for step in range(2 * seconds):
+            rids = told()[-1] if told() else ("low", "high")
+            packets = [(layer, count) for layer, count in ((low, 4), (high, 24)) if layer.rid in rids]
+            alice.send([packet for layer, count in packets for packet in layer.frame(key=True, packets=count)])
+            # Only an estimate that falls counts as congestion.
+            estimate = bits - step * bits // 40
+            bob.send_rtcp(rtcp.bandwidth(bob.video.ssrc, estimate, [1]))
+            await true(partial(is_near, estimate))
+            await world.pass_time(0.5, alice, bob)
+        return {seen(packet)[4] for packet in bob.of(VIDEO)}
+
+    await go_on(4, 12_000)
+    assert await go_on(8, 12_000) == {b"low"}
+    assert told() == [("low",)]
+    # The larger layer comes when it is needed, and the smaller one until then.
+    assert await go_on(8, 5_000_000) == {b"low", b"high"}
+    assert told() == [("low",), ("low", "high")]
+    section = world.leg("alice").layout.published["video"]
+    assert {notice.mid for _, notice in world.noticed if isinstance(notice, UsedLayers)} == {section.mid}

@@ -22,6 +22,8 @@ class Layer:
     timestamp: int = field(default_factory=lambda: secrets.randbits(32))
     picture: int = field(default_factory=lambda: secrets.randbits(15))
     base: int = field(default_factory=lambda: secrets.randbits(8))
+    # In pixels. A key frame states it, unless it is 0.
+    width: int = 0
 
     def frame(self, *, key: bool = False, packets: int = 1, milliseconds: int = 33) -> list[bytes]:
         """Return the packets of the next picture, which was taken this long after the last one."""
@@ -36,7 +38,10 @@ class Layer:
         header = rtp.HEADER.pack(0x90, last << 7 | VIDEO, self.sequence, self.timestamp, self.ssrc)
         extension = b"\xbe\xde" + (len(name) // 4).to_bytes(2, "big") + name
         descriptor = bytes([0x80 | first << 4, 0xC0]) + (0x8000 | self.picture).to_bytes(2, "big") + bytes([self.base])
-        return header + extension + descriptor + bytes([not key]) + self.rid.encode() + secrets.token_bytes(100)
+        frame = bytes([not key]) + self.rid.encode()
+        if key and first and self.width:
+            frame = b"\0\0\0\x9d\x01\x2a" + self.width.to_bytes(2, "little") + b"\0\0"
+        return header + extension + descriptor + frame + secrets.token_bytes(100)
 
 
 def layered(name: str, *rids: str, number_id: int = 0) -> tuple[Listener, list[Layer]]:

@@ -16,7 +16,7 @@ from media.focus.leg import Leg
 from media.focus.node import Node, Settings
 from media.forward import rtp
 from media.forward.tracks import Track
-from media.reports import Connection, Sample, Verdict
+from media.reports import Connection, Notice, Sample, Verdict
 from media.transport.consent import CONSENT_SECONDS
 from media.transport.dtls import Transport
 from tests.support.media.by_json import by_json
@@ -136,6 +136,7 @@ class Notes:
         self.heard: list[tuple[str, Connection]] = []
         self.samples: list[Sample] = []
         self.judged: list[tuple[str, Verdict, float]] = []
+        self.noticed_by: list[tuple[str, Notice]] = []
 
     def leg_lost(self, conference: str, participant: str, leg: str) -> None:
         """Record a lost leg."""
@@ -157,6 +158,10 @@ class Notes:
         """Record samples of quality."""
         self.samples += samples
 
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None:
+        """Record a notice and its receiver."""
+        self.noticed_by.append((participant, notice))
+
 
 class Clock:
     """The time of a node: a fixed time, or the loop's time plus what a test adds."""
@@ -177,6 +182,7 @@ class World:
         self.node, self.clock = node, clock
         self.lost, self.spoken, self.heard = notes.lost_legs, notes.spoken, notes.heard
         self.samples, self.judged = notes.samples, notes.judged
+        self.noticed = notes.noticed_by
         self.peers: list[Listener] = []
         self.conference = SyntheticConference("room", by_json(node))
 

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from media.focus.node import Node, Settings
-from media.reports import Connection, Sample, Verdict
+from media.reports import Connection, Notice, Sample, Verdict
 from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import Peer, SyntheticConference
 
@@ -94,6 +94,9 @@ class Soak:
 
     def sampled(self, conference: str, samples: list[Sample]) -> None:
         """Ignore samples of quality."""
+
+    def noticed(self, conference: str, participant: str, notice: Notice) -> None:
+        """Ignore the notice."""
 
     async def run(self, seconds: float) -> Holdings:
         """Act for this many seconds. Return the holdings after the first half, when all participants had left."""
