@@ -58,7 +58,7 @@ ip link set v0 up
 {inside} ip link set v1 up
 {inside} ip route add default via {server}
 """
-# A firewall on the way from v0: it drops all of UDP and TCP but these TCP ports. The rule of priority 0 accepts all that
+# A firewall on the way from v0, which drops UDP, and TCP to all ports but some. The rule of priority 0 accepts all that
 # comes to this machine, so it moves behind those of the firewall.
 _FIREWALL = """
 ip rule add pref 10 lookup local
@@ -287,7 +287,9 @@ async def measure(name: str) -> dict[str, Any]:
         server, browser = await stack.enter_async_context(server_and_browser(**settings))
         if turn:
             stack.enter_context(_firewall(TURN_PORT, server.port))
-        far_browser = await stack.enter_async_context(_browser_there(server, inside, *([turn.argument] if turn else [])))
+        far_browser = await stack.enter_async_context(
+            _browser_there(server, inside, *([turn.argument] if turn else []))
+        )
         relay = await stack.enter_async_context(UdpRelay(SERVER, free_port(), (SERVER, MEDIA_PORT)))
         relay.discards = name == "blocked"
         is_relayed = name not in {"address", "outage", "turn"}

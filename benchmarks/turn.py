@@ -43,8 +43,10 @@ def turn_server(address: str, node: str) -> Iterator[TurnServer]:
         values = {_TURN_SERVER: address, _NODE: node, "SECRET": secret}
         values |= {"/etc/ssl/certs/turn.pem": str(certificate), "/etc/ssl/private/turn.key": str(key)}
         (folder / "turnserver.conf").write_text(_configuration(values))
-        files = ["--pidfile", folder / "pid", "--userdb", folder / "turndb", "--log-file", folder / "log", "--simple-log"]
-        command = ["turnserver", "-c", folder / "turnserver.conf", *files]
+        files = (
+            f"-c {name}/turnserver.conf --pidfile {name}/pid --userdb {name}/turndb --log-file {name}/log --simple-log"
+        )
+        command = ["turnserver", *files.split()]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_until(lambda: _listens(address), "the TURN server listens")
