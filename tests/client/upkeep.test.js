@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
-import { Path, Pauses, SentLayers, Tiles, watchNetwork } from "../../templates/static/sbe/upkeep.js";
+import { Path, Quality, Pauses, SentLayers, Tiles, watchNetwork } from "../../templates/static/sbe/upkeep.js";
 import { Desk } from "./support/conference.js";
 
 /** @typedef {import("../../templates/static/sbe/reception.js").Receiving} Receiving */
@@ -238,6 +238,39 @@ test("a video without a visible element has no limit: a page may draw it elsewhe
   page.videos.pop();
   page.tiles.report();
   assert.deepEqual(page.sent, [{ 3: 640 }, {}]);
+});
+
+// ── samples of quality ────────────────────────────────────────────────────
+
+test("samples are reported once a minute, and at the end", async (context) => {
+  let now = 0;
+  context.mock.method(performance, "now", () => now);
+  const pc = {
+    signalingState: /** @type {RTCSignalingState} */ ("stable"),
+    getStats: async () => /** @type {any} */ (new Map([["T", { type: "transport", timestamp: now }]])),
+  };
+  /** @type {any[]} */
+  const sent = [];
+  const quality = new Quality(pc, async (body) => {
+    sent.push(body);
+    throw new Error("The enabler is away.");
+  });
+  for (let number = 0; number < 15; number++) {
+    await quality.tick();
+    now += 5_000;
+  }
+  assert.deepEqual(
+    sent.map(({ samples }) => samples.length),
+    [12],
+  );
+  assert.equal(sent[0].samples[0].periodMs, 5_000);
+  pc.signalingState = "closed";
+  await quality.tick();
+  await quality.tick();
+  assert.deepEqual(
+    sent.map(({ samples }) => samples.length),
+    [12, 2],
+  );
 });
 
 // ── the path to the focus ─────────────────────────────────────────────────

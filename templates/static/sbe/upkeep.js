@@ -1,3 +1,4 @@
+import { bodyOf, deviceKind, sampleOf } from "./samples.js";
 import { every } from "./waiting.js";
 
 /**
@@ -8,9 +9,13 @@ import { every } from "./waiting.js";
  * @typedef {import("./emitter.js").Emitter<{event: SessionEvent, change: null}>} Events a call's events
  * @typedef {import("./reception.js").Receiving} Receiving
  * @typedef {{receiving: Receiving, modify: () => Promise<unknown>}} Talk the part of a call that a path needs
+ * @typedef {import("./samples.js").Sample} Sample
+ * @typedef {{rest: Pick<import("./rest.js").Rest, "send">, conferencesUrl: string}} Around
  */
 
 const TICK_MS = 5_000;
+/** The number of samples in a report. */
+const SAMPLES = 12;
 /** How often the sizes of the tiles are compared with what the focus knows. */
 const MEASURE_MS = 500;
 /** The label of the data channel to the focus itself. */
@@ -34,8 +39,16 @@ const CALM_MS = 60_000;
  * it then sends all layers, gets pictures that are larger than needed, and recovers later.
  */
 
-/** Serve a connection until it is closed. @param {Events & Talk} call @param {FocusLeg} leg its connection */
+/**
+ * Serve a connection until it is closed.
+ *
+ * @param {Events & Talk & {confId: string | null, around: Around}} call
+ * @param {FocusLeg} leg its connection
+ */
 export function keepUp(call, leg) {
+  const { rest, conferencesUrl } = call.around;
+  const url = `${conferencesUrl}/${call.confId}/quality`;
+  const quality = new Quality(leg.pc, (body) => rest.send({ method: "POST", url, body }));
   const layers = new SentLayers(leg.pc);
   const pauses = new Pauses(leg, () => call.emit("change", null));
   const stopHearing = call.on("event", (event) => {
@@ -49,6 +62,7 @@ export function keepUp(call, leg) {
   const stopMeasuring = every(MEASURE_MS, async () => tiles.report());
   const stopTicking = every(TICK_MS, async () => {
     pauses.tick();
+    void quality.tick();
     if (leg.pc.signalingState !== "closed") return;
     tiles.stop();
     stopHearing();
@@ -57,6 +71,34 @@ export function keepUp(call, leg) {
     stopJudging();
     stopTicking();
   });
+}
+
+/** Samples the quality of a connection, and reports it once a minute and at the end. */
+export class Quality {
+  #pc;
+  #send;
+  /** @type {RTCStatsReport | undefined} */
+  #last;
+  /** @type {{at: number, sample: Sample}[]} */
+  #samples = [];
+
+  /** @param {Pick<RTCPeerConnection, "getStats" | "signalingState">} pc @param {(body: object) => Promise<unknown>} send */
+  constructor(pc, send) {
+    this.#pc = pc;
+    this.#send = send;
+  }
+
+  async tick() {
+    const isOver = this.#pc.signalingState === "closed";
+    const stats = isOver ? undefined : await this.#pc.getStats();
+    const sample = this.#last && stats && sampleOf(this.#last, stats);
+    this.#last = stats;
+    if (sample) this.#samples.push({ at: performance.now(), sample });
+    if (this.#samples.length < (isOver ? 1 : SAMPLES)) return;
+    const body = bodyOf(this.#samples, performance.now(), deviceKind(globalThis.navigator ?? { userAgent: "" }));
+    this.#samples = [];
+    await this.#send(body).catch(() => undefined);
+  }
 }
 
 /** Switches off the layers (rids) of this side's videos that nobody receives, and on again. */
