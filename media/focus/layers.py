@@ -256,7 +256,7 @@ def _videos(leg: Leg, ladders: Iterable[tuple[Ladder, Active]]) -> Iterator[_Vid
     """Yield the videos in layers that a leg gets, awaits, or would get if they were not paused."""
     for ladder, active in ladders:
         sink, face = ladder.wanted(leg.id), ladder.layers[0]
-        if sink is not None or face in leg.downlink.paused - leg.downlink.hidden:
+        if sink is not None or (face in leg.downlink.paused and face not in leg.downlink.hidden):
             section = leg.layout.carried.get((face.participant, face.label))
             width = leg.tiles.widths.get(section.mid) if section is not None else None
             yield _Video(ladder, sink.track if sink is not None else None, active, width)
