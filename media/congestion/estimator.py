@@ -82,7 +82,7 @@ class Estimator:
         self._queue.lose(lost / max(1, len(packets)))
         usage = self._judge(arrived)
         shown = max((self._probes[each.probe].take(each) for each in arrived if each.probe in self._probes), default=0)
-        if shown > self._delay.rate and usage is not Usage.OVER:
+        if shown > self._delay.rate and not self._queue.is_long:
             self._delay.set(shown, now)
         self._adapt(usage, now, round_trip)
         self._is_congested = usage is Usage.OVER or self._queue.is_long or is_lowered
@@ -94,7 +94,9 @@ class Estimator:
         if self._queue.is_long and usage is not Usage.UNDER and recent:
             self._delay.drain(recent, self.queue, now, round_trip)
         else:
-            self._delay.update(usage, recent if usage is Usage.OVER else self.throughput, now, round_trip)
+            # A burst, such as a key frame, may queue for a moment on a path that is far from full.
+            measured = max(recent, self._throughput.peak) if usage is Usage.OVER else self.throughput
+            self._delay.update(usage, measured, now, round_trip)
 
     def _judge(self, arrived: Sequence[Acknowledgement]) -> Usage:
         """Return how the path was used while these packets were sent."""

@@ -1,5 +1,7 @@
 """Measure the rate at which packets arrive at a receiver."""
 
+from collections import deque
+
 from media.congestion.acknowledgement import Acknowledgement
 
 # In seconds: the time over which a sample of the rate is measured; the first sample takes longer.
@@ -11,6 +13,9 @@ UNCERTAINTY, UNCERTAINTY_BELOW = 10.0, 20.0
 DRIFT = 5.0
 # If nothing has arrived for this many seconds, the next sample begins afresh.
 SILENCE_SECONDS = 1.0
+# The peak is the highest rate of PEAK_PACKETS or more packets that have arrived within at least PEAK_SECONDS, of those
+# of the last PEAK_WINDOW seconds.
+PEAK_PACKETS, PEAK_SECONDS, PEAK_WINDOW = 6, 0.015, 0.4
 
 
 class Throughput:
@@ -26,6 +31,8 @@ class Throughput:
         self._octets = 0
         self._began_at: float | None = None
         self._last_at = 0.0
+        # The arrivals of the last PEAK_WINDOW seconds: the time, and the number of bytes.
+        self._arrivals: deque[tuple[float, int]] = deque()
 
     @property
     def recent(self) -> float:
@@ -34,6 +41,24 @@ class Throughput:
         One sample alone may be low because of a gap on the path.
         """
         return min(self.rate, max(self._last))
+
+    @property
+    def peak(self) -> float:
+        """The highest rate of a few packets in a row, in bits per second; 0 if it is unknown.
+
+        While packets queue, they arrive at the rate of the path. So the peak is that rate, however little is sent in
+        all.
+        """
+        arrivals, best, begin, octets = list(self._arrivals), 0.0, 0, 0
+        for end, (at, size) in enumerate(arrivals):
+            octets += size
+            # Take the shortest stretch that ends here and is long enough.
+            while end - begin > PEAK_PACKETS and at - arrivals[begin + 1][0] >= PEAK_SECONDS:
+                octets -= arrivals[begin][1]
+                begin += 1
+            if end - begin >= PEAK_PACKETS and at - arrivals[begin][0] >= PEAK_SECONDS:
+                best = max(best, 8 * (octets - arrivals[begin][1]) / (at - arrivals[begin][0]))
+        return best
 
     def take(self, packet: Acknowledgement) -> None:
         """Take an arrived packet into account. Call this method roughly in the order of arrival."""
@@ -46,6 +71,9 @@ class Throughput:
             self._add(8 * self._octets / (at - self._began_at))
             self._began_at, self._octets = at, 0
         self._octets += packet.size
+        self._arrivals.append((at, packet.size))
+        while not 0 <= at - self._arrivals[0][0] <= PEAK_WINDOW:
+            self._arrivals.popleft()
         self._last_at = max(self._last_at, at) if self._began_at < at else at
 
     def _add(self, sample: float) -> None:

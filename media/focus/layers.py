@@ -23,9 +23,9 @@ STOPPED_SECONDS = 0.3
 # The share of a track's earlier rates in its smoothed rate. A key frame may take a quarter of a second's bits.
 KEPT = 0.6
 # The share of the estimate that is left for retransmissions.
-RESERVE = 0.05
+RESERVE = 0.02
 # The share of the bits of redundant audio that is left without the redundancy, with one redundant block in each packet.
-PRIMARY_SHARE = 0.6
+PRIMARY_SHARE = 0.65
 # A probe is sent at this multiple of the wanted rate, but at most at MOST_STEP times the estimate, for about
 # PROBE_SECONDS.
 BEYOND, MOST_STEP, PROBE_SECONDS = 1.1, 3.0, 0.025
@@ -38,6 +38,10 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 4.0
 # A leg that was congested within this many seconds gets only what its estimate allows. Otherwise it keeps its layers:
 # an estimate is bounded by what is sent, so it says nothing against layers whose rates have grown.
 CONGESTED_SECONDS = 1.0
+# If the present layers need FLOOD times the budget, a queue of FLOOD_QUEUE seconds is assumed before it is measured.
+FLOOD, FLOOD_QUEUE = 1.5, 0.2
+# After a congestion, two key frames for the same leg are this many seconds apart.
+KEY_FRAME_STEP = 0.1
 
 
 # A layer with this share of a tile's width is wide enough for it. A tile that is MAIN times as wide as the others comes
@@ -58,7 +62,13 @@ class _State:
     wait: float = FIRST_WAIT
     probes: int = 0
     chosen_at: float = 0.0
+    key_frame_at: float = 0.0
     patience: Patience = field(default_factory=Patience)
+
+    def next_key_frame(self, at: float) -> float:
+        """Return when the next key frame may be requested, if its packets would queue until `at`."""
+        self.key_frame_at = max(at, self.key_frame_at + KEY_FRAME_STEP)
+        return self.key_frame_at
 
 
 @dataclass
@@ -90,7 +100,7 @@ class _Video:
 
         :param main: the least width of a main tile.
         """
-        present = next((place for place, (_, layer) in enumerate(self.layers) if layer is self.layer), 0)
+        present = next((place for place, (_, layer) in enumerate(self.layers) if layer is self.layer), self.largest)
         present = PAUSED if self.layer is None else min(present, self.largest)
         priority = 0 if self.face.label != "video" else 1 if (self.width or 0) >= main else 2
         return Demand(self.face, priority, tuple(rate for rate, _ in self.layers[: self.largest + 1]), present)
@@ -178,10 +188,16 @@ class LayerChoice:
         least = sum(each.rates[0] for each in demands if each.present != PAUSED)
         if not state.patience.may_pause(budget / least if least else inf, now):
             chosen |= dict.fromkeys(pauses, 0)
+        is_flooded = sum(each.rate(each.present) for each in demands) > FLOOD * budget
+        queue = max(leg.downlink.queue, FLOOD_QUEUE if is_flooded else 0.0)
         for demand in demands:
             video = videos[demand.video]
             place = self._ready(video, chosen[demand.video], demand.present)
             if video.layer is not (video.layers[place][1] if place != PAUSED else None):
+                if place < demand.present and queue >= LONG_QUEUE:
+                    # Packets of the larger layer would come too late, and delay the sound. The key frame of the smaller
+                    # one must not find the queue full.
+                    video.ladder.cut(leg.id, state.next_key_frame(now + queue))
                 self._give(leg, video, place)
                 if place != demand.present:
                     state.patience.rose(now) if place > demand.present else state.patience.fell(now)
@@ -190,8 +206,16 @@ class LayerChoice:
             self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
 
     def _ready(self, video: _Video, place: int, present: int) -> int:
-        """Return the layer to give instead of a chosen one. A fall does not wait for a layer that is switched off."""
-        while 0 < place < present and not self._usage.is_on(video.ladder, video.layers[place][1]):
+        """Return the layer to give instead of a chosen one.
+
+        A fall does not wait for a layer that is switched off, and neither does a receiver whose layer has stopped.
+        """
+        has_stopped = video.layer not in [layer for _, layer in video.layers]
+        while (
+            place > 0
+            and (place < present or has_stopped)
+            and not self._usage.is_on(video.ladder, video.layers[place][1])
+        ):
             place -= 1
         return place
 
@@ -203,9 +227,6 @@ class LayerChoice:
         else:
             paused.discard(video.face)
         self._routing.connect(leg, video.face, None if place == PAUSED else video.layers[place][1])
-        if leg.downlink.queue >= LONG_QUEUE:
-            # Packets of the larger layer would come too late, and delay the sound.
-            video.ladder.cut(leg.id)
 
     def _budget(self, leg: Leg) -> float:
         """Return the bits per second for the videos with layers."""

@@ -29,8 +29,8 @@ class Ladder:
         self._began = began
         # By the ID of the leg: the sink that it gets from the next key frame of the sink's track on.
         self._waiting: dict[str, Sink] = {}
-        # By the ID of the leg: when a key frame was last requested for it.
-        self._asked_at: dict[str, float] = {}
+        # By the ID of the leg: when to request the key frame for which it waits; missing: at once.
+        self._ask_at: dict[str, float] = {}
         first.begins_layer = self._begin
 
     def add(self, track: Track) -> None:
@@ -64,21 +64,23 @@ class Ladder:
             return sink.track.attach(leg, sink)
         sink.attached_at = sink.begins = _NOT_BEGUN
         if self._waiting.get(leg, sink).track is not sink.track:
-            self._asked_at.pop(leg, None)
+            self._ask_at.pop(leg, None)
         self._waiting[leg] = sink
         sink.track.is_awaited = True
         return present or sink
 
-    def cut(self, leg: str) -> None:
-        """Stop giving a leg the former layer, if it waits for another one."""
-        if leg in self._waiting:
-            for track in self.layers:
-                track.detach(leg)
+    def cut(self, leg: str, ask_at: float) -> None:
+        """Stop giving a leg its layer at once, before it waits for another one.
+
+        :param ask_at: when to request the key frame of the other layer.
+        """
+        self.detach(leg)
+        self._ask_at[leg] = ask_at
 
     def detach(self, leg: str, *, for_good: bool = False) -> None:
         """Stop giving a leg any layer, for now or permanently (`for_good`)."""
         self._waiting.pop(leg, None)
-        self._asked_at.pop(leg, None)
+        self._ask_at.pop(leg, None)
         for track in self.layers:
             track.detach(leg, for_good=for_good)
 
@@ -95,15 +97,15 @@ class Ladder:
     def asks(self, leg: str, now: float) -> Track | None:
         """Return the layer of which a key frame should be requested for a leg now. Count it as requested."""
         sink = self._waiting.get(leg)
-        if sink is None or now - self._asked_at.get(leg, -inf) < ASK_SECONDS:
+        if sink is None or now < self._ask_at.get(leg, -inf):
             return None
-        self._asked_at[leg] = now
+        self._ask_at[leg] = now + ASK_SECONDS
         return sink.track
 
     def end(self) -> None:
         """Remove all receivers, so that memory is freed now and not by the garbage collector."""
         self._waiting.clear()
-        self._asked_at.clear()
+        self._ask_at.clear()
         for track in self.layers:
             track.begins_layer = None
             track.end()
@@ -113,7 +115,7 @@ class Ladder:
         track.is_awaited = False
         track.width = key_frame_width(track.codecs.get(packet[1] & 0x7F, ""), packet)
         for leg in [leg for leg, sink in self._waiting.items() if sink.track is track]:
-            self._asked_at.pop(leg, None)
+            self._ask_at.pop(leg, None)
             self._switch(leg, self._waiting.pop(leg), sequence, timestamp, packet, now)
 
     def _switch(self, leg: str, sink: Sink, sequence: int, timestamp: int, packet: bytes, now: float) -> None:

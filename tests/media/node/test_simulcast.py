@@ -84,11 +84,13 @@ async def test_a_former_layer_that_is_cut_sends_nothing_more(world: World) -> No
     alice.send([*low.frame(key=True), *high.frame(key=True), *low.frame()])
     before = await _got(bob, 2)
     await _got(carol, 2)
+    world.stop_ticking()
+    ladder, leg = world.node.conferences["room"].routing.ladders["alice", "video"], world.leg("bob").id
+    now = world.clock.time()
+    ladder.cut(leg, now + 5)
     _give(world, "bob", 1)
-    ladder = world.node.conferences["room"].routing.ladders["alice", "video"]
-    for name in ("bob", "carol"):
-        # Carol waits for no other layer, so she keeps hers.
-        ladder.cut(world.leg(name).id)
+    assert ladder.asks(leg, now + 4.9) is None
+    assert ladder.asks(leg, now + 5) is ladder.layers[1]
     alice.send([*low.frame(), *high.frame(), *high.frame(key=True)])
     (after,) = await _got(bob, 1)
     assert (after[0] - before[-1][0] & 0xFFFF, after[4]) == (1, b"high")
