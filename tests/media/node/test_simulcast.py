@@ -333,7 +333,6 @@ async def test_a_sender_that_stops_a_layer_and_sends_no_key_frame_causes_no_work
     await bob.until(lambda: any(seen(packet)[4] == b"high" for packet in bob.of(VIDEO)))
 
 
-
 def _is_heard(world: World, since: float) -> bool:
     """Tell whether the node has read a packet of alice's larger layer since then."""
     return world.node.conferences["room"].routing.ladders["alice", "video"].layers[1].heard_at >= since
