@@ -20,6 +20,9 @@ class Window(NamedTuple):
 
 
 WINDOWS = Window(0.15, 4.0, 100), Window(0.30, 1.0, 30)
+# The feedback of this many seconds counts as one. A receiver decides how often it sends feedback, so this bounds the
+# work for each.
+STEP_SECONDS = 0.04
 # A loss that is still at least this share of the first one after TRIES decreases has another cause than congestion.
 UNCHANGED, TRIES = 0.7, 3
 # If the loss rises by this factor, it may have another cause than before.
@@ -33,7 +36,7 @@ class LossControl:
 
     def __init__(self) -> None:
         self.rate = float("inf")
-        # For each feedback since the last decrease: when it came, and how many packets were lost and reported.
+        # For each step since the last decrease: when it began, and how many packets were lost and reported.
         self._reports: deque[tuple[float, int, int]] = deque()
         self._updated_at = 0.0
         self._first, self._tries = 0.0, 0
@@ -46,7 +49,7 @@ class LossControl:
 
         :param has_queue: whether packets wait on the path, so that it may be full.
         """
-        self._reports.append((now, lost, reported))
+        self._note(lost, reported, now)
         while now - self._reports[0][0] > max(window.seconds for window in WINDOWS):
             self._reports.popleft()
         shares = [(self._share(window, now), window.share) for window in WINDOWS]
@@ -61,6 +64,13 @@ class LossControl:
                 self._tries = 0
         self._updated_at = now
         return is_lowered
+
+    def _note(self, lost: int, reported: int, now: float) -> None:
+        """Add a feedback to the present step, or begin a new one."""
+        if self._reports and now - self._reports[-1][0] < STEP_SECONDS:
+            now, lost_before, reported_before = self._reports.pop()
+            lost, reported = lost + lost_before, reported + reported_before
+        self._reports.append((now, lost, reported))
 
     def _share(self, window: Window, now: float) -> float | None:
         """Return the share of lost packets in a window; None if it has too few packets."""

@@ -139,8 +139,8 @@ class LayerChoice:
             if self._silent.get(track, 0) < SILENT
         }
 
-    def choose(self, legs: Iterable[Leg], now: float, *, only_urgent: bool = False) -> None:
-        """Choose the layers of every leg anew.
+    def choose(self, legs: Iterable[Leg], now: float, *, only_urgent: bool = False) -> Iterator[None]:
+        """Choose the layers of every leg anew. Yield after each leg, like `Conference.tick`.
 
         :param only_urgent: leave out the legs that have not been congested since their last choice, and whose layers
             have not stopped.
@@ -152,6 +152,7 @@ class LayerChoice:
             if not only_urgent or leg.downlink.congested_at > state.chosen_at or leg.id in stopped:
                 state.chosen_at = now
                 self._choose(leg, state, ladders, now)
+                yield
         if not only_urgent:
             self._usage.update(legs, self._routing.ladders.values(), self._rates, now)
         for id_ in self._states.keys() - {leg.id for leg in legs}:
@@ -266,16 +267,17 @@ class LayerChoice:
 
 
 def _receivers_of_stopped(ladder: Ladder, active: Active) -> set[str]:
-    """Return the IDs of the legs that get a layer which is not sent any more, though others are."""
+    """Return the IDs of the legs that get a layer which is not sent any more, and do not wait for one that is sent."""
     sent = {layer for _, layer in active}
-    return {leg for layer in ladder.layers if sent and layer not in sent for leg in layer.sinks}
+    receivers = {leg for layer in ladder.layers if sent and layer not in sent for leg in layer.sinks}
+    return {leg for leg in receivers if (sink := ladder.wanted(leg)) is None or sink.track not in sent}
 
 
 def _videos(leg: Leg, ladders: Iterable[tuple[Ladder, Active]]) -> Iterator[_Video]:
     """Yield the videos in layers that a leg gets, awaits, or would get if they were not paused."""
     for ladder, active in ladders:
         sink, face = ladder.wanted(leg.id), ladder.layers[0]
-        if sink is not None or face in leg.downlink.paused - leg.downlink.hidden:
+        if sink is not None or (face in leg.downlink.paused and face not in leg.downlink.hidden):
             section = leg.layout.carried.get((face.participant, face.label))
             width = leg.tiles.widths.get(section.mid) if section is not None else None
             yield _Video(ladder, sink.track if sink is not None else None, active, width)
