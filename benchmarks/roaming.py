@@ -11,10 +11,13 @@ own network namespace inside that of the benchmark, and an Ethernet link to the 
 - `outage`: for 20 s, nothing gets through in either direction, neither media nor signalling.
 - `blocked`: Carol joins while no UDP gets through.
 - `blocking`: UDP stops getting through in mid-call.
+- `turn`: Carol joins while only HTTP and TLS get through, so her media goes through a TURN server. The scene runs
+  coturn with the configuration of docs/deployment.md, and fails unless Carol and Bob see each other. Without arguments,
+  the benchmark leaves it out where coturn is not installed.
 
 For each scene the benchmark prints the longest interruption of sound, in seconds: at Carol, and at Bob for Carol's
 sound. For `outage` it is counted from the end of the outage. The benchmark also prints whether Carol was the same
-participant afterwards, in the same peer connection, and which protocol her media used.
+participant afterwards, in the same peer connection, and which protocol her media used (`relay tls` for TURN over TLS).
 """
 
 import argparse
@@ -31,8 +34,10 @@ from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright
 
-from benchmarks.browsing import MEDIA_PORT, server_and_browser
+from benchmarks.browsing import MEDIA_PORT, server_and_browser, until
 from benchmarks.joining import ARGUMENTS, CHROMIUM, PATIENCE_MS
+from benchmarks.turn import PORT as TURN_PORT
+from benchmarks.turn import turn_server
 from tests.support.journeys.pages import begin_afresh
 from tests.support.media.udp_relay import UdpRelay, relayed
 from tests.support.services import Server, free_port
@@ -53,6 +58,21 @@ ip link set v0 up
 {inside} ip link set v1 up
 {inside} ip route add default via {server}
 """
+# A firewall on the way from v0, which drops UDP, and TCP to all ports but some. The rule of priority 0 accepts all that
+# comes to this machine, so it moves behind those of the firewall.
+_FIREWALL = """
+ip rule add pref 10 lookup local
+ip rule del pref 0
+ip rule add pref 2 iif v0 ipproto udp blackhole
+ip rule add pref 2 iif v0 ipproto tcp blackhole
+"""
+_OPENING = "ip rule add pref 1 iif v0 ipproto tcp dport {port} lookup local"
+_REMOVAL = """
+ip rule add pref 0 lookup local
+ip rule del pref 10
+ip rule del pref 2
+ip rule del pref 2
+"""
 # A frame to this address reaches nobody.
 _NOBODY = "02:00:00:00:00:01"
 # Records, every 50 ms, how many packets of each sound have arrived, and when (time of day in ms).
@@ -68,11 +88,15 @@ _WATCH = """() => {
 _STATE = """async () => {
   window.first ??= window.sbe.pc;
   const stats = await window.sbe.pc.getStats();
-  const pair = [...stats.values()].find((each) => each.type === "candidate-pair" && each.nominated);
+  const transport = [...stats.values()].find((each) => each.type === "transport");
+  const pair = stats.get(transport?.selectedCandidatePairId);
   const call = window.sbe.client.currentCall;
+  const nameOf = (local) => local?.relayProtocol ? `relay ${local.relayProtocol}` : local?.protocol;
   return {participant: call?.participant, others: call?.others.length, same: window.first === window.sbe.pc,
-    protocol: stats.get(pair?.localCandidateId)?.protocol};
+    protocol: nameOf(stats.get(pair?.localCandidateId))};
 }"""
+_SEES_VIDEOS = """async (count) => [...(await window.sbe.pc.getStats()).values()]
+  .filter((each) => each.type === "inbound-rtp" && each.framesDecoded > 0).length >= count"""
 
 Scene = Callable[["Stage"], Awaitable[tuple[float, float]]]
 
@@ -109,8 +133,19 @@ def _link() -> Iterator[str]:
         yield inside
 
 
+@contextlib.contextmanager
+def _firewall(*ports: int) -> Iterator[None]:
+    """Let nothing from Carol's network through but ICMP and TCP to these ports."""
+    openings = [_OPENING.format(port=port) for port in ports]
+    for line in [*openings, *_FIREWALL.strip().splitlines()]:
+        _run(line)
+    yield
+    for line in [*_REMOVAL.strip().splitlines(), *(opening.replace(" add ", " del ") for opening in openings)]:
+        _run(line)
+
+
 @contextlib.asynccontextmanager
-async def _browser_there(server: Server, inside: str) -> AsyncIterator[Browser]:
+async def _browser_there(server: Server, inside: str, *more: str) -> AsyncIterator[Browser]:
     """Start Chromium behind the link, where `localhost` is the server."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,7 +158,7 @@ async def _browser_there(server: Server, inside: str) -> AsyncIterator[Browser]:
         program.write_text(f'#!/bin/sh\nexec {inside} {shutil.which(CHROMIUM) or CHROMIUM} "$@"\n')
         program.chmod(0o755)
         driver = await stack.enter_async_context(async_playwright())
-        arguments = [*ARGUMENTS, f"--host-resolver-rules=MAP localhost {SERVER}"]
+        arguments = [*ARGUMENTS, *more, f"--host-resolver-rules=MAP localhost {SERVER}"]
         browser = await driver.chromium.launch(executable_path=program, args=arguments)
         stack.push_async_callback(browser.close)
         yield browser
@@ -222,12 +257,23 @@ async def _blocking(stage: Stage) -> tuple[float, float]:
     return await _gaps(stage, since)
 
 
+async def _turn(stage: Stage) -> tuple[float, float]:
+    since = time.time()
+    await stage.carol.evaluate("() => window.sbe.client.media.openCamera()")
+    await stage.carol.evaluate("() => window.sbe.client.currentCall.addVideo()")
+    await until(stage.carol, f"() => ({_SEES_VIDEOS})(1)")
+    # Alice's and Carol's.
+    await until(stage.bob, f"() => ({_SEES_VIDEOS})(2)")
+    return await _gaps(stage, since)
+
+
 _SCENES: dict[str, Scene] = {
     "address": _address,
     "rebinding": _rebinding,
     "outage": _outage,
     "blocked": _blocked,
     "blocking": _blocking,
+    "turn": _turn,
 }
 
 
@@ -236,11 +282,17 @@ async def measure(name: str) -> dict[str, Any]:
     settings = {"MEDIA_BIND": "0.0.0.0", "MEDIA_ANNOUNCE": SERVER, "MEDIA_TCP_PORT": str(MEDIA_PORT)}
     async with contextlib.AsyncExitStack() as stack:
         inside = stack.enter_context(_link())
+        turn = stack.enter_context(turn_server(SERVER, SERVER)) if name == "turn" else None
+        settings |= turn.settings if turn else {}
         server, browser = await stack.enter_async_context(server_and_browser(**settings))
-        far_browser = await stack.enter_async_context(_browser_there(server, inside))
+        if turn:
+            stack.enter_context(_firewall(TURN_PORT, server.port))
+        far_browser = await stack.enter_async_context(
+            _browser_there(server, inside, *([turn.argument] if turn else []))
+        )
         relay = await stack.enter_async_context(UdpRelay(SERVER, free_port(), (SERVER, MEDIA_PORT)))
         relay.discards = name == "blocked"
-        is_relayed = name not in {"address", "outage"}
+        is_relayed = name not in {"address", "outage", "turn"}
         alice, bob = [await _open(browser, server.base_url, user) for user in ("alice", "bob")]
         script = relayed(MEDIA_PORT, relay.port) if is_relayed else ""
         carol = await _open(far_browser, f"http://localhost:{server.port}", "carol", script)
@@ -269,7 +321,7 @@ async def main() -> None:
     _run("ip link set lo up")
     figures = {}
     print(f"{'scene':10} {'carol (s)':>9} {'bob (s)':>8}  participant  connection  protocol")
-    for name in arguments.scenes or _SCENES:
+    for name in arguments.scenes or [each for each in _SCENES if each != "turn" or shutil.which("turnserver")]:
         figures[name] = each = await measure(name)
         same = ["the same" if each[f"same {what}"] else "another" for what in ("participant", "connection")]
         print(

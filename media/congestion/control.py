@@ -3,7 +3,7 @@
 Source: draft-ietf-rmcat-gcc-02 section 5.5. The factors and bounds are those with which browsers send.
 """
 
-from math import sqrt
+from math import inf, sqrt
 
 from media.congestion.delay import Usage
 
@@ -68,7 +68,7 @@ class DelayControl:
         self._capacity = Capacity()
         self._grows = True
         self._updated_at: float | None = None
-        self._decreased_at = self._drained_at = float("-inf")
+        self._decreased_at = self._drained_at = -inf
 
     def set(self, rate: float, now: float) -> None:
         """Set a rate that a probe has shown."""
@@ -134,6 +134,9 @@ class DelayControl:
         if self._capacity.rate:
             added = self._added_per_second(round_trip) * seconds
         else:
+            if self._decreased_at == self._drained_at == -inf:
+                # More may be sent than this rate says. What arrives before any congestion, the path carries.
+                self.rate = max(self.rate, min(throughput, self._most))
             added = max(LEAST_GROWTH, self.rate * (GROWTH**seconds - 1))
         bound = MOST_BEYOND * throughput + MOST_ADDED if throughput else self._most
         self.rate = max(self.rate, min(self.rate + added, bound, self._most))

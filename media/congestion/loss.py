@@ -20,6 +20,9 @@ class Window(NamedTuple):
 
 
 WINDOWS = Window(0.15, 4.0, 100), Window(0.30, 1.0, 30)
+# The feedback of this many seconds counts as one. A receiver decides how often it sends feedback, so this bounds the
+# work for each.
+STEP_SECONDS = 0.04
 # A loss that is still at least this share of the first one after TRIES decreases has another cause than congestion.
 UNCHANGED, TRIES = 0.7, 3
 # If the loss rises by this factor, it may have another cause than before.
@@ -37,14 +40,18 @@ class _Recent:
 
     def clear(self) -> None:
         """Forget all feedbacks."""
-        # For each feedback: when it came, and how many packets were lost and reported.
+        # For each step: when it began, and how many packets were lost and reported.
         self._reports: deque[tuple[float, int, int]] = deque()
         self._lost = self._reported = 0
 
     def add(self, now: float, lost: int, reported: int) -> None:
-        """Add a feedback, and forget those that are too old."""
-        self._reports.append((now, lost, reported))
+        """Add a feedback to the present step, or begin a new one. Forget the steps that are too old."""
         self._lost, self._reported = self._lost + lost, self._reported + reported
+        begun_at = now
+        if self._reports and now - self._reports[-1][0] < STEP_SECONDS:
+            begun_at, lost_before, reported_before = self._reports.pop()
+            lost, reported = lost + lost_before, reported + reported_before
+        self._reports.append((begun_at, lost, reported))
         while now - self._reports[0][0] > self.window.seconds:
             _, lost, reported = self._reports.popleft()
             self._lost, self._reported = self._lost - lost, self._reported - reported

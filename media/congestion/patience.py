@@ -3,7 +3,7 @@
 from math import inf
 
 # Videos rise by one layer at a time, and the effect is awaited for this long, in seconds.
-RAISE_SECONDS = 1.0
+RAISE_SECONDS = 0.6
 # After a receiver has got smaller layers, it gets no larger ones for this long, and twice as long each time that larger
 # layers have lasted for less than LASTING_SECONDS.
 FIRST_HOLD, LONGEST_HOLD, LASTING_SECONDS = 2.0, 30.0, 10.0

@@ -16,6 +16,10 @@ LONG_QUEUE = 0.1
 # If the queue has not become shorter by SHORTER in this time, and packets were not lost because it is full, then there
 # is no queue: the path itself has become longer.
 LASTING_SECONDS, SHORTER = 1.5, 0.025
+# With this share of lost packets, the queue may be full. Then it must last for longer.
+LOSSY, LOSSY_SECONDS = 0.02, 6.0
+# The share of the earlier losses in the smoothed share.
+_KEPT = 0.95
 # A queue counts as full if this share of the packets of a feedback is lost.
 FULL_LOSS = 0.25
 
@@ -27,10 +31,12 @@ class QueueDelay:
         # The time and the shortest delay of each step.
         self._steps: deque[tuple[float, float]] = deque()
         self._long_since: float | None = None
+        self._lost = 0.0
         self.seconds = 0.0
 
     def lose(self, share: float) -> None:
         """Take the share of packets into account that a feedback reports as lost."""
+        self._lost = share + _KEPT * (self._lost - share)
         if share >= FULL_LOSS:
             self._long_since = None
 
@@ -55,11 +61,16 @@ class QueueDelay:
             self._long_since = None
         elif self._long_since is None:
             self._long_since = now
-        elif now - self._long_since > LASTING_SECONDS and self._does_not_fall():
+        elif now - self._long_since > self._patience and self._does_not_fall():
             self._steps = deque([self._steps[-1]])
             self._long_since, self.seconds = None, 0.0
             return True
         return False
+
+    @property
+    def _patience(self) -> float:
+        """How long a queue must last to be taken for a longer path, in seconds."""
+        return LOSSY_SECONDS if self._lost >= LOSSY else LASTING_SECONDS
 
     def _does_not_fall(self) -> bool:
         """Tell whether the delay is as long as at the beginning of LASTING_SECONDS."""

@@ -13,6 +13,9 @@ MOST_ADDRESSES = 8
 # How many of the leg's last destinations stay in memory. Bursts that the port has not sent yet may point to them. The
 # port reads 64 datagrams at a time, and each may change the destination.
 _DESTINATIONS_KEPT = 64
+# The same for destinations over TCP, each of which has a queue of 256 KiB. The node reads one connection at a time, so
+# a burst changes the destination to a connection at most once.
+_CONNECTIONS_KEPT = 2
 
 
 class Addresses:
@@ -29,6 +32,7 @@ class Addresses:
         self.gso = True
         self._consent = Consent(made_at)
         self._destinations: deque[Destination] = deque(maxlen=_DESTINATIONS_KEPT)
+        self._connections: deque[Destination] = deque(maxlen=_CONNECTIONS_KEPT)
 
     @property
     def seen_at(self) -> float:
@@ -55,7 +59,7 @@ class Addresses:
     def go(self, destination: Destination) -> None:
         """Send media to this destination from now on."""
         self.destination, self.gso = destination, True
-        self._destinations.append(destination)
+        (self._connections if destination.is_tcp else self._destinations).append(destination)
 
     def due(self, now: float) -> list[bytes]:
         """Return the addresses to which a check is due now."""

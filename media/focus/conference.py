@@ -159,8 +159,8 @@ class Conference:
         self._speakers.listen(self.tracks.values(), now)
         is_due = now - self._chosen_at >= CHOICE_SECONDS
         if is_due:
-            self._views.update(self.legs())
-        self._layers.choose(self.legs(), now, only_urgent=not is_due)
+            yield from self._views.update(self.legs())
+        yield from self._layers.choose(self.legs(), now, only_urgent=not is_due)
         if is_due:
             self._chosen_at = now
             self._pauses.update(self.legs(), now)

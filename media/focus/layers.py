@@ -23,9 +23,9 @@ STOPPED_SECONDS = 0.3
 # The share of a track's earlier rates in its smoothed rate. A key frame may take a quarter of a second's bits.
 KEPT = 0.6
 # The share of the estimate that is left for retransmissions.
-RESERVE = 0.05
+RESERVE = 0.02
 # The share of the bits of redundant audio that is left without the redundancy, with one redundant block in each packet.
-PRIMARY_SHARE = 0.6
+PRIMARY_SHARE = 0.65
 # A probe is sent at this multiple of the wanted rate, but at most at MOST_STEP times the estimate, for about
 # PROBE_SECONDS.
 BEYOND, MOST_STEP, PROBE_SECONDS = 1.1, 3.0, 0.025
@@ -100,7 +100,7 @@ class _Video:
 
         :param main: the least width of a main tile.
         """
-        present = next((place for place, (_, layer) in enumerate(self.layers) if layer is self.layer), 0)
+        present = next((place for place, (_, layer) in enumerate(self.layers) if layer is self.layer), self.largest)
         present = PAUSED if self.layer is None else min(present, self.largest)
         priority = 0 if self.face.label != "video" else 1 if (self.width or 0) >= main else 2
         return Demand(self.face, priority, tuple(rate for rate, _ in self.layers[: self.largest + 1]), present)
@@ -139,8 +139,8 @@ class LayerChoice:
             if self._silent.get(track, 0) < SILENT
         }
 
-    def choose(self, legs: Iterable[Leg], now: float, *, only_urgent: bool = False) -> None:
-        """Choose the layers of every leg anew.
+    def choose(self, legs: Iterable[Leg], now: float, *, only_urgent: bool = False) -> Iterator[None]:
+        """Choose the layers of every leg anew. Yield after each leg, like `Conference.tick`.
 
         :param only_urgent: leave out the legs that have not been congested since their last choice, and whose layers
             have not stopped.
@@ -152,6 +152,7 @@ class LayerChoice:
             if not only_urgent or leg.downlink.congested_at > state.chosen_at or leg.id in stopped:
                 state.chosen_at = now
                 self._choose(leg, state, ladders, now)
+                yield
         if not only_urgent:
             self._usage.update(legs, self._routing.ladders.values(), self._rates, now)
         for id_ in self._states.keys() - {leg.id for leg in legs}:
@@ -205,8 +206,16 @@ class LayerChoice:
             self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
 
     def _ready(self, video: _Video, place: int, present: int) -> int:
-        """Return the layer to give instead of a chosen one. A fall does not wait for a layer that is switched off."""
-        while 0 < place < present and not self._usage.is_on(video.ladder, video.layers[place][1]):
+        """Return the layer to give instead of a chosen one.
+
+        A fall does not wait for a layer that is switched off, and neither does a receiver whose layer has stopped.
+        """
+        has_stopped = video.layer not in [layer for _, layer in video.layers]
+        while (
+            place > 0
+            and (place < present or has_stopped)
+            and not self._usage.is_on(video.ladder, video.layers[place][1])
+        ):
             place -= 1
         return place
 
@@ -258,16 +267,17 @@ class LayerChoice:
 
 
 def _receivers_of_stopped(ladder: Ladder, active: Active) -> set[str]:
-    """Return the IDs of the legs that get a layer which is not sent any more, though others are."""
+    """Return the IDs of the legs that get a layer which is not sent any more, and do not wait for one that is sent."""
     sent = {layer for _, layer in active}
-    return {leg for layer in ladder.layers if sent and layer not in sent for leg in layer.sinks}
+    receivers = {leg for layer in ladder.layers if sent and layer not in sent for leg in layer.sinks}
+    return {leg for leg in receivers if (sink := ladder.wanted(leg)) is None or sink.track not in sent}
 
 
 def _videos(leg: Leg, ladders: Iterable[tuple[Ladder, Active]]) -> Iterator[_Video]:
     """Yield the videos in layers that a leg gets, awaits, or would get if they were not paused."""
     for ladder, active in ladders:
         sink, face = ladder.wanted(leg.id), ladder.layers[0]
-        if sink is not None or face in leg.downlink.paused - leg.downlink.hidden:
+        if sink is not None or (face in leg.downlink.paused and face not in leg.downlink.hidden):
             section = leg.layout.carried.get((face.participant, face.label))
             width = leg.tiles.widths.get(section.mid) if section is not None else None
             yield _Video(ladder, sink.track if sink is not None else None, active, width)

@@ -20,6 +20,9 @@ RTCP_A_TICK = 100
 RTCP_BYTES_A_TICK = 10_000
 # How many packets a leg's transport-wide feedback may report within a tick: four times what a large conference sends.
 STATUSES_A_TICK = 4096
+# Each feedback counts as at least this many reported packets, because it takes time itself. Browsers send at most two
+# within a tick.
+LEAST_STATUSES = 64
 # How many packets from a leg's addresses libsrtp may refuse within a tick: 1,000 per second. Beyond that, libsrtp gets
 # only packets that look like the next ones of a known stream. Anybody can forge an address, but few know the SSRC and
 # the sequence number.
@@ -70,7 +73,7 @@ class Quota:
 
     def charge_statuses(self, count: int) -> bool:
         """Charge feedback that reports this many packets. Return whether it is within the quota."""
-        self._statuses_left -= count
+        self._statuses_left -= max(LEAST_STATUSES, count)
         return self._statuses_left >= 0
 
     def fail(self) -> None:

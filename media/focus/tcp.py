@@ -40,8 +40,10 @@ _AT_ONCE = 16 * 1024
 # The kernel accepts no more data while this many bytes of a connection have not been sent at all. They would become old
 # in the kernel, where the node can no longer drop them.
 _MOST_UNSENT = 16 * 1024
-# How many connections are accepted before the loop runs other callbacks.
+# How many connections are accepted before the loop runs other callbacks. And in a second: anybody can open and close
+# connections, and each one takes time from the calls.
 _ACCEPTED_AT_ONCE = 16
+MOST_ACCEPTED = 1000
 _BACKLOG = 128
 # How often the limits on time are checked.
 SWEEP_SECONDS = 1.0
@@ -139,6 +141,7 @@ class TcpPort:
         # The connections that get media.
         self._sending: dict[bytes, Connection] = {}
         self._serials = count()
+        self._accepted = Allowance(MOST_ACCEPTED, MOST_ACCEPTED)
         self._dropped = 0
         self._accepts = False
 
@@ -168,8 +171,12 @@ class TcpPort:
     # --- In ---------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        """Accept the connections that wait."""
+        """Accept the connections that wait. If there are too many of them, go on with the next sweep."""
+        now = self._now()
         for _ in range(_ACCEPTED_AT_ONCE):
+            if self._accepted.grow(now) < 1:
+                self._stop_accepting()
+                return
             try:
                 accepted, address = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -177,10 +184,15 @@ class TcpPort:
             except OSError as error:
                 # The process has no file descriptor left. Try again with the next sweep.
                 logger.warning("A TCP connection was not accepted: %s", error)
-                self._loop.remove_reader(self._listener)
-                self._accepts = False
+                self._stop_accepting()
                 return
+            self._accepted.take(1, now)
             self._admit(accepted, address)
+
+    def _stop_accepting(self) -> None:
+        """Accept nothing until the next sweep."""
+        self._loop.remove_reader(self._listener)
+        self._accepts = False
 
     def _admit(self, accepted: socket.socket, address: tuple[str, int]) -> None:
         """Keep a new connection if there is room for it, perhaps instead of an older one. Otherwise close it."""
@@ -308,7 +320,7 @@ class TcpPort:
             self._closed(connection.name)
 
     def _sweep(self) -> None:
-        """Close the connections that are silent for too long. Begin to accept again after a failure."""
+        """Close the connections that are silent for too long. Begin to accept again."""
         now = self._now()
         for connection in list(self._strangers.values()):
             if now - connection.made_at > STRANGER_SECONDS:

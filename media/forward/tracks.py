@@ -20,6 +20,7 @@ from media.forward.departures import Departures
 from media.forward.history import History, Kept
 from media.forward.memory import ELEMENT_IDS, QUIET, Shared, ffi
 from media.forward.pictures import Counters, begins_key_frame, counters
+from media.forward.repair import OVERHEAD
 from media.forward.rtp import HEADER_SIZE, element
 from media.forward.streams import LARGEST_GAP, Stream
 
@@ -479,8 +480,11 @@ class Track:
         self.lay_routes()
 
     def rate(self, seconds: float) -> float:
-        """Return the bits per second that the source has sent since the last call, which was this many seconds ago."""
-        sent = self.octets + HEADER_SIZE * self.packets
+        """Return the bits per second that the source has sent since the last call, which was this many seconds ago.
+
+        They include the headers of all protocols, as estimates of the bandwidth do.
+        """
+        sent = self.octets + (HEADER_SIZE + OVERHEAD) * self.packets
         octets, self._sent_before = sent - self._sent_before, sent
         return 8 * octets / seconds
 

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
-import { Pauses, SentLayers, Tiles } from "../../templates/static/sbe/upkeep.js";
+import { Path, Quality, Pauses, SentLayers, Tiles, watchNetwork } from "../../templates/static/sbe/upkeep.js";
 import { Desk } from "./support/conference.js";
+
+/** @typedef {import("../../templates/static/sbe/reception.js").Receiving} Receiving */
 
 /** Let all promises settle that wait for nothing else. */
 async function settle(turns = 20) {
@@ -236,4 +238,196 @@ test("a video without a visible element has no limit: a page may draw it elsewhe
   page.videos.pop();
   page.tiles.report();
   assert.deepEqual(page.sent, [{ 3: 640 }, {}]);
+});
+
+// ── samples of quality ────────────────────────────────────────────────────
+
+test("samples are reported once a minute, and at the end", async (context) => {
+  let now = 0;
+  context.mock.method(performance, "now", () => now);
+  const pc = {
+    signalingState: /** @type {RTCSignalingState} */ ("stable"),
+    getStats: async () => /** @type {any} */ (new Map([["T", { type: "transport", timestamp: now }]])),
+  };
+  /** @type {any[]} */
+  const sent = [];
+  const quality = new Quality(pc, async (body) => {
+    sent.push(body);
+    throw new Error("The enabler is away.");
+  });
+  for (let number = 0; number < 15; number++) {
+    await quality.tick();
+    now += 5_000;
+  }
+  assert.deepEqual(
+    sent.map(({ samples }) => samples.length),
+    [12],
+  );
+  assert.equal(sent[0].samples[0].periodMs, 5_000);
+  pc.signalingState = "closed";
+  await quality.tick();
+  await quality.tick();
+  assert.deepEqual(
+    sent.map(({ samples }) => samples.length),
+    [12, 2],
+  );
+});
+
+// ── the path to the focus ─────────────────────────────────────────────────
+
+/** A call over a path, and its clock. */
+class Trip {
+  now = 1_000_000;
+  /** When ICE was restarted, in ms. @type {number[]} */
+  restarts = [];
+  packets = 0;
+  arriving = 1;
+  /** @type {Receiving} */
+  receiving = "live";
+  /** @type {"new" | "connected" | "disconnected" | "failed"} */
+  connectionState = "connected";
+  /** Settles an offer. @type {() => Promise<unknown>} */
+  settled = async () => "accepted";
+  #begunAt = this.now;
+  #offersRestart = false;
+
+  /** @param {import("node:test").TestContext} context */
+  constructor(context) {
+    context.mock.method(performance, "now", () => this.now);
+    const trip = this;
+    const pc = {
+      get connectionState() {
+        return trip.connectionState;
+      },
+      getStats: async () => new Map([["T", { type: "transport", packetsReceived: trip.packets }]]),
+      restartIce: () => (this.#offersRestart = true),
+    };
+    const call = {
+      get receiving() {
+        return trip.receiving;
+      },
+      modify: () => {
+        assert.ok(this.#offersRestart);
+        this.restarts.push(this.now - this.#begunAt);
+        return this.settled();
+      },
+    };
+    this.path = new Path(call, /** @type {any} */ (pc));
+  }
+
+  /** Let time pass. @param {number} ms @param {() => void} [each] is called every 250 ms */
+  async pass(ms, each = () => {}) {
+    for (let passed = 0; passed < ms; passed += 250) {
+      this.now += 250;
+      this.packets += this.arriving;
+      each();
+      void this.path.judge();
+      await settle(2);
+    }
+  }
+
+  /** Nothing arrives any more. */
+  break() {
+    this.arriving = 0;
+    this.receiving = "silent";
+  }
+}
+
+test("a path that carries nothing is restarted at once, and again only if that did not help", async (context) => {
+  const trip = new Trip(context);
+  await trip.pass(5_000);
+  trip.break();
+  await trip.pass(1_000);
+  assert.deepEqual(trip.restarts, [5_750]);
+  trip.arriving = 1;
+  await trip.pass(60_000);
+  assert.equal(trip.restarts.length, 1);
+});
+
+test("a path is not restarted if only the others are silent", async (context) => {
+  const trip = new Trip(context);
+  trip.receiving = "silent";
+  await trip.pass(60_000);
+  assert.deepEqual(trip.restarts, []);
+});
+
+test("another network restarts the path at once, although packets seem to arrive", async (context) => {
+  const trip = new Trip(context);
+  await trip.path.renew();
+  assert.deepEqual(trip.restarts, [0]);
+  await trip.pass(60_000);
+  assert.equal(trip.restarts.length, 1);
+});
+
+test("a path that the browser reports as disconnected is restarted, a new or failed one is not", async (context) => {
+  const trip = new Trip(context);
+  for (const state of /** @type {const} */ (["new", "failed"])) {
+    trip.connectionState = state;
+    trip.break();
+    await trip.path.renew();
+    await trip.pass(5_000);
+  }
+  assert.deepEqual(trip.restarts, []);
+  trip.receiving = "idle";
+  trip.connectionState = "disconnected";
+  await trip.pass(250);
+  assert.equal(trip.restarts.length, 1);
+});
+
+test("a network that changes each second for a minute causes few restarts, and one for the last change", async (context) => {
+  const trip = new Trip(context);
+  await trip.pass(60_000, () => void (trip.now % 1_000 || trip.path.renew()));
+  assert.ok(trip.restarts.length <= 5, `${trip.restarts}`);
+  const before = trip.restarts.length;
+  await trip.pass(31_000);
+  assert.equal(trip.restarts.length, before + 1);
+  await trip.pass(61_000);
+  await trip.path.renew();
+  await trip.pass(3_000);
+  await trip.path.renew();
+  assert.equal(trip.restarts.length, before + 3);
+});
+
+test("no restart begins while another one is in progress", async (context) => {
+  const trip = new Trip(context);
+  trip.settled = () => new Promise(() => {});
+  trip.break();
+  await trip.pass(60_000);
+  assert.equal(trip.restarts.length, 1);
+});
+
+test("a restart that is refused is tried again, more and more rarely", async (context) => {
+  const trip = new Trip(context);
+  trip.settled = () => Promise.reject(new Error("refused"));
+  trip.break();
+  await trip.pass(10_000);
+  assert.deepEqual(trip.restarts, [750, 3_750, 9_750]);
+});
+
+test("the network has changed if the device is online again, or has another type of connection", (context) => {
+  const [page, connection] = [new EventTarget(), Object.assign(new EventTarget(), { type: "wifi" })];
+  const { addEventListener, removeEventListener } = globalThis;
+  Object.assign(globalThis, {
+    addEventListener: page.addEventListener.bind(page),
+    removeEventListener: page.removeEventListener.bind(page),
+  });
+  Object.defineProperty(globalThis, "navigator", { value: { connection }, configurable: true });
+  context.after(() => {
+    Reflect.deleteProperty(globalThis, "navigator");
+    Object.assign(globalThis, { addEventListener, removeEventListener });
+  });
+  let changes = 0;
+  const stop = watchNetwork(() => (changes += 1));
+  const all = () => {
+    page.dispatchEvent(new Event("online"));
+    connection.dispatchEvent(new Event("change"));
+    connection.type = "cellular";
+    connection.dispatchEvent(new Event("change"));
+  };
+  all();
+  assert.equal(changes, 2);
+  stop();
+  connection.type = "wifi";
+  all();
+  assert.equal(changes, 2);
 });

@@ -49,7 +49,9 @@ const BACKLOG_LIMIT = 256;
  * the cursor.
  */
 export class EventChannel {
-  #stop = new AbortController();
+  #isStopped = false;
+  /** Ends the connection or the pause that is in progress. */
+  #step = new AbortController();
   #failures = 0;
   #upgradeAfterMs = UPGRADE_MIN_MS;
   /**
@@ -64,8 +66,6 @@ export class EventChannel {
   #refusal = 0;
   /** @type {ChannelState} */
   #state = "connecting";
-  /** @type {AbortController | null} */
-  #nap = null;
   /** Ends the wait of a replaced channel. @type {(() => void) | null} */
   #goOn = null;
 
@@ -100,26 +100,28 @@ export class EventChannel {
 
   /** Keep the channel open until `stop()`, or until the server refuses it permanently. */
   async start() {
-    const wake = () => this.#nap?.abort();
-    globalThis.addEventListener("online", wake);
+    // The network may be another one now. A connection over the old one would appear to work, but bring nothing.
+    const renew = () => this.#step.abort();
+    globalThis.addEventListener("online", renew);
     try {
-      while (!this.#stop.signal.aborted) {
+      while (!this.#isStopped) {
         const startedAt = performance.now();
+        this.#step = new AbortController();
         let ending = await this.#connectOnce();
-        while (ending === "upgrade" && !this.#stop.signal.aborted) ending = await this.#upgrade();
-        if (this.#stop.signal.aborted) return;
+        while (ending === "upgrade" && !this.#isStopped) ending = await this.#upgrade();
+        if (this.#isStopped) return;
         if (ending === "refused") return this.onRefused(this.#refusal);
         if (ending === "replaced") await this.#standBy();
-        else await this.#pause(ending, performance.now() - startedAt);
+        else if (!this.#step.signal.aborted) await this.#pause(ending, performance.now() - startedAt);
       }
     } finally {
-      globalThis.removeEventListener("online", wake);
+      globalThis.removeEventListener("online", renew);
     }
   }
 
   stop() {
-    this.#stop.abort();
-    this.#nap?.abort();
+    this.#isStopped = true;
+    this.#step.abort();
     this.#goOn?.();
   }
 
@@ -159,15 +161,14 @@ export class EventChannel {
    * @param {number} lastedMs
    */
   async #pause(ending, lastedMs) {
-    if (ending === "ended" && lastedMs > WORKED_MS) return sleep(backOff(0), this.#stop.signal);
+    if (ending === "ended" && lastedMs > WORKED_MS) return sleep(backOff(0), this.#step.signal);
     this.#failures = ending === "closed" && lastedMs > WORKED_MS ? 0 : this.#failures + 1;
     this.#enter("offline");
-    this.#nap = new AbortController();
     const wait = this.#retryAfterMs + backOff(this.#failures);
     this.#retryAfterMs = 0;
-    await sleep(wait, AbortSignal.any([this.#nap.signal, this.#stop.signal]));
+    await sleep(wait, this.#step.signal);
     // A new connection brings more events, so first handle some of the waiting ones.
-    while (this.backlog() > BACKLOG_LIMIT / 2 && !this.#stop.signal.aborted) await sleep(50, this.#stop.signal);
+    while (this.backlog() > BACKLOG_LIMIT / 2 && !this.#isStopped) await sleep(50);
   }
 
   /** @returns {Promise<Ending>} */
@@ -232,7 +233,7 @@ export class EventChannel {
       let opened = false;
       const finish = (/** @type {Ending} */ ending) => {
         clearTimeout(silence);
-        this.#stop.signal.removeEventListener("abort", abandon);
+        this.#step.signal.removeEventListener("abort", abandon);
         socket.onopen = socket.onmessage = socket.onclose = null;
         socket.close();
         resolve(ending);
@@ -243,7 +244,7 @@ export class EventChannel {
         clearTimeout(silence);
         silence = setTimeout(abandon, SILENCE_MS);
       };
-      this.#stop.signal.addEventListener("abort", abandon);
+      this.#step.signal.addEventListener("abort", abandon);
 
       socket.onopen = () => {
         opened = true;
@@ -370,7 +371,8 @@ export class EventChannel {
     const controller = new AbortController();
     const abort = () => controller.abort();
     let timer = setTimeout(abort, OPENING_MS);
-    this.#stop.signal.addEventListener("abort", abort);
+    const { signal } = this.#step;
+    signal.addEventListener("abort", abort);
     return {
       signal: controller.signal,
       heard: (/** @type {number} */ ms) => {
@@ -379,7 +381,7 @@ export class EventChannel {
       },
       end: () => {
         clearTimeout(timer);
-        this.#stop.signal.removeEventListener("abort", abort);
+        signal.removeEventListener("abort", abort);
         controller.abort();
       },
     };

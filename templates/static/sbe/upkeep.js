@@ -1,3 +1,4 @@
+import { bodyOf, deviceKind, sampleOf } from "./samples.js";
 import { every } from "./waiting.js";
 
 /**
@@ -6,9 +7,15 @@ import { every } from "./waiting.js";
  * @typedef {import("./event-types.js").PausedVideos} PausedVideos
  * @typedef {import("./focus.js").FocusLeg} FocusLeg
  * @typedef {import("./emitter.js").Emitter<{event: SessionEvent, change: null}>} Events a call's events
+ * @typedef {import("./reception.js").Receiving} Receiving
+ * @typedef {{receiving: Receiving, modify: () => Promise<unknown>}} Talk the part of a call that a path needs
+ * @typedef {import("./samples.js").Sample} Sample
+ * @typedef {{rest: Pick<import("./rest.js").Rest, "send">, conferencesUrl: string}} Around
  */
 
 const TICK_MS = 5_000;
+/** The number of samples in a report. */
+const SAMPLES = 12;
 /** How often the sizes of the tiles are compared with what the focus knows. */
 const MEASURE_MS = 500;
 /** The label of the data channel to the focus itself. */
@@ -17,15 +24,31 @@ const TILES = "sbe-tiles";
 const STEP = 16;
 /** The focus repeats what is paused every 10 s. An older event no longer counts. */
 const PAUSE_MS = 25_000;
+/** How often a path is judged. */
+const JUDGE_MS = 250;
+/** A path that carries no packet for this long, after media has stopped, is broken. */
+const NO_PACKET_MS = 400;
+/** The least time between two ICE restarts. It doubles with each restart, and is the first again after a calm time. */
+const FIRST_WAIT_MS = 3_000;
+const LONGEST_WAIT_MS = 30_000;
+const CALM_MS = 60_000;
 
 /*
- * What a call does for one connection with a focus, so that each side sends only what the other can use. The call loads
- * this module when it has such a connection. Without the module, the call goes on: it then sends all layers, and gets
- * pictures that are larger than needed.
+ * What a call does for one connection with a focus, so that each side sends only what the other can use, and a broken
+ * path is replaced soon. The call loads this module when it has such a connection. Without the module, the call goes on:
+ * it then sends all layers, gets pictures that are larger than needed, and recovers later.
  */
 
-/** Serve a connection until it is closed. @param {Events} call @param {FocusLeg} leg its connection */
+/**
+ * Serve a connection until it is closed.
+ *
+ * @param {Events & Talk & {confId: string | null, around: Around}} call
+ * @param {FocusLeg} leg its connection
+ */
 export function keepUp(call, leg) {
+  const { rest, conferencesUrl } = call.around;
+  const url = `${conferencesUrl}/${call.confId}/quality`;
+  const quality = new Quality(leg.pc, (body) => rest.send({ method: "POST", url, body }));
   const layers = new SentLayers(leg.pc);
   const pauses = new Pauses(leg, () => call.emit("change", null));
   const stopHearing = call.on("event", (event) => {
@@ -33,15 +56,49 @@ export function keepUp(call, leg) {
     if (event.type === "paused-videos") pauses.learn(event);
   });
   const tiles = new Tiles(leg);
+  const path = new Path(call, leg.pc);
+  const stopWatching = watchNetwork(() => path.renew());
+  const stopJudging = every(JUDGE_MS, () => path.judge());
   const stopMeasuring = every(MEASURE_MS, async () => tiles.report());
   const stopTicking = every(TICK_MS, async () => {
     pauses.tick();
+    void quality.tick();
     if (leg.pc.signalingState !== "closed") return;
     tiles.stop();
     stopHearing();
     stopMeasuring();
+    stopWatching();
+    stopJudging();
     stopTicking();
   });
+}
+
+/** Samples the quality of a connection, and reports it once a minute and at the end. */
+export class Quality {
+  #pc;
+  #send;
+  /** @type {RTCStatsReport | undefined} */
+  #last;
+  /** @type {{at: number, sample: Sample}[]} */
+  #samples = [];
+
+  /** @param {Pick<RTCPeerConnection, "getStats" | "signalingState">} pc @param {(body: object) => Promise<unknown>} send */
+  constructor(pc, send) {
+    this.#pc = pc;
+    this.#send = send;
+  }
+
+  async tick() {
+    const isOver = this.#pc.signalingState === "closed";
+    const stats = isOver ? undefined : await this.#pc.getStats();
+    const sample = this.#last && stats && sampleOf(this.#last, stats);
+    this.#last = stats;
+    if (sample) this.#samples.push({ at: performance.now(), sample });
+    if (this.#samples.length < (isOver ? 1 : SAMPLES)) return;
+    const body = bodyOf(this.#samples, performance.now(), deviceKind(globalThis.navigator ?? { userAgent: "" }));
+    this.#samples = [];
+    await this.#send(body).catch(() => undefined);
+  }
 }
 
 /** Switches off the layers (rids) of this side's videos that nobody receives, and on again. */
@@ -215,5 +272,101 @@ export class Pauses {
   /** Forget an event that was not repeated: the one that ended the pause was lost. */
   tick() {
     if (performance.now() - this.#heardAt > PAUSE_MS) this.learn({ videos: [] });
+  }
+}
+
+/**
+ * Call a function when the device has joined another network. `online` is the event of every browser. A phone that
+ * changes from Wi-Fi to the mobile network may never be offline, but its type of connection changes. The `change` event
+ * itself proves nothing: it also reports a new estimate of the bit rate.
+ *
+ * @param {() => void} onChange @returns {() => void} stops it
+ */
+export function watchNetwork(onChange) {
+  const { connection } = /** @type {{connection?: EventTarget & {type?: string}}} */ (globalThis.navigator ?? {});
+  let type = connection?.type;
+  const compare = () => {
+    if (type !== connection?.type) onChange();
+    type = connection?.type;
+  };
+  globalThis.addEventListener?.("online", onChange);
+  connection?.addEventListener("change", compare);
+  return () => {
+    globalThis.removeEventListener("online", onChange);
+    connection?.removeEventListener("change", compare);
+  };
+}
+
+/**
+ * Restarts ICE as soon as the path to the focus is broken. Browsers report a failed connection only after 15 s; `Recovery`
+ * then restarts it.
+ */
+export class Path {
+  #call;
+  #pc;
+  /** Whether the network has changed since the last restart. */
+  #hasChanged = false;
+  /** Whether a restart is in progress. */
+  #isRestarting = false;
+  #packets = -1;
+  /** When the last packet arrived, as far as is known. */
+  #arrivedAt = Infinity;
+  #restartedAt = -Infinity;
+  #waitMs = FIRST_WAIT_MS;
+
+  /** @param {Talk} call @param {Pick<RTCPeerConnection, "connectionState" | "getStats" | "restartIce">} pc */
+  constructor(call, pc) {
+    this.#call = call;
+    this.#pc = pc;
+  }
+
+  /** Restart ICE soon, because the network has changed. */
+  renew() {
+    this.#hasChanged = true;
+    return this.judge();
+  }
+
+  /** Restart ICE if the path is broken. On a path that breaks again and again, restarts become rarer. */
+  async judge() {
+    const carriesNothing = await this.#carriesNothing();
+    const { connectionState } = this.#pc;
+    const isBroken = carriesNothing || this.#hasChanged || connectionState === "disconnected";
+    const sinceMs = performance.now() - this.#restartedAt;
+    if (!isBroken || this.#isRestarting || sinceMs < this.#waitMs) return;
+    this.#hasChanged = false;
+    // A new connection has no path yet, and a failed one is restarted by `Recovery`.
+    if (!["connected", "disconnected"].includes(connectionState)) return;
+    this.#waitMs = sinceMs > CALM_MS ? FIRST_WAIT_MS : Math.min(this.#waitMs * 2, LONGEST_WAIT_MS);
+    this.#restartedAt = performance.now();
+    await this.#restart();
+  }
+
+  async #restart() {
+    this.#isRestarting = true;
+    // The flag remains until an offer with new credentials is accepted. So the offer needs no candidates of the new
+    // network yet: the focus learns them from the connectivity checks.
+    this.#pc.restartIce();
+    await this.#call.modify().catch(() => undefined);
+    this.#isRestarting = false;
+  }
+
+  /** Whether no packet of any kind arrives. Counters are read only while no media arrives. */
+  async #carriesNothing() {
+    if (this.#call.receiving !== "silent") {
+      this.#arrivedAt = Infinity;
+      return false;
+    }
+    const packets = await this.#countPackets();
+    if (packets !== this.#packets || this.#arrivedAt === Infinity) this.#arrivedAt = performance.now();
+    this.#packets = packets;
+    return performance.now() - this.#arrivedAt >= NO_PACKET_MS;
+  }
+
+  /** Count the packets of media, feedback and data that have arrived. */
+  async #countPackets() {
+    let packets = 0;
+    for (const report of (await this.#pc.getStats()).values())
+      if (report.type === "transport") packets += report.packetsReceived ?? 0;
+    return packets;
   }
 }

@@ -70,6 +70,11 @@ def test_a_longer_path_is_not_taken_for_a_queue_for_long(seed: int) -> None:
     assert run.moments[-1].rate > 0.8 * before
 
 
+def test_it_is_at_least_what_arrives_without_a_queue() -> None:
+    run = Run(Path(), least=1_500_000).go(3)
+    assert run.estimator.rate > 0.9 * 1_500_000
+
+
 def test_a_probe_raises_the_estimate_at_once() -> None:
     estimator = Estimator()
     estimator.probe(1, 10 * 1000)

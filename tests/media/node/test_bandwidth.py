@@ -9,6 +9,7 @@ from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, unpack_remb_fci
 
 from media.focus import conference, downlink, feedback, pacing
 from media.forward import rtcp
+from media.forward.repair import OVERHEAD
 from tests.support.media.node_harness import SECONDS, Listener, World, true
 from tests.support.media.synthetic import AUDIO, VIDEO, VIDEO_SIZE
 
@@ -149,7 +150,7 @@ async def test_audio_that_exceeds_its_limit_does_not_fill_a_congested_connection
 
     for estimate in (1_000_000, 100_000):
         await _estimates(world, alice, estimate)
-    honest = pacing.MOST_AUDIO // (10 * 8 * 1100)
+    honest = pacing.MOST_AUDIO // (10 * 8 * (1100 + OVERHEAD))
     for _ in range(2 * pacing.MOST_DEFIANCES):
         assert await report(honest) == honest
     for _ in range(pacing.MOST_DEFIANCES):

@@ -17,11 +17,12 @@ from aiortc.rtp import (
     RtcpSrPacket,
 )
 
+from media.focus.quota import LEAST_STATUSES, STATUSES_A_TICK
 from media.forward import rtcp
 from tests.support.depth import examples
 from tests.support.media.attacks import LYING_REMB
 from tests.support.media.dtls_pair import mutate
-from tests.support.media.node_harness import World, in_order
+from tests.support.media.node_harness import World, in_order, true
 
 # No test in this module uses the database.
 pytestmark = pytest.mark.once
@@ -76,4 +77,20 @@ async def test_false_feedback_harms_nobody(world: World) -> None:
         alice.send_rtcp(LYING_REMB)
         carol.film(8)
         assert in_order(await bob.gets(8))
+    assert world.node.counts().faults == 0
+
+
+async def test_feedback_about_each_single_packet_is_limited(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol", number_id=3)
+    world.stop_ticking()
+    quota = world.leg("alice").quota
+    quota.renew()
+    each, _ = rtcp.transport_feedback(alice.video.ssrc, 1, rtcp.Arrived(0, [1000]), 0)
+    allowed = STATUSES_A_TICK // LEAST_STATUSES
+    for _ in range(4):
+        alice.send_rtcp(each * (allowed // 4))
+    alice.send_rtcp(each * 10)
+    await true(lambda: quota.excess == 10)
+    carol.film(8)
+    assert in_order(await bob.gets(8))
     assert world.node.counts().faults == 0

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import socket
+import weakref
 from collections.abc import AsyncIterator, Iterable
 from contextlib import closing
 from functools import partial
@@ -12,9 +14,11 @@ import pytest
 from aioice import stun
 
 from media.focus import tcp
-from media.forward.datagrams import LARGEST
+from media.focus.addresses import Addresses
+from media.focus.node import Settings
+from media.forward.datagrams import LARGEST, Destination
 from media.transport.framing import Deframer, framed
-from tests.support.media.node_harness import SECONDS, World, in_order, true
+from tests.support.media.node_harness import SECONDS, World, around, in_order, true
 from tests.support.media.synthetic import AUDIO
 from tests.support.media.tcp import join_by_tcp
 
@@ -144,6 +148,44 @@ async def test_connections_of_many_networks_are_limited_together(tcp_world: Worl
     async with connections(tcp_world, 400, networks):
         await true(lambda: tcp_world.node.counts().tcp_connections == tcp.MOST_STRANGERS)
         await join_by_tcp(tcp_world, "carol")
+
+
+async def test_flood_of_connections_is_accepted_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "MOST_ACCEPTED", 40)
+    networks = (f"127.0.{number % 20 + 1}.1" for number in itertools.count())
+    async with around(Settings(tcp_port=0)) as world:
+        alice, bob = await world.join("alice", "bob")
+        world.clock.fixed = world.clock.time()
+        async with connections(world, 100, networks):
+            await true(lambda: world.node.counts().tcp_connections == 40)
+            # The node reads these packets after it could have accepted more.
+            for _ in range(5):
+                alice.film(5)
+                assert in_order(await bob.gets(5))
+            assert world.node.counts().tcp_connections == 40
+            world.clock.fixed += 1
+            await true(lambda: world.node.counts().tcp_connections == 80)
+
+
+def _is_elsewhere(addresses: Addresses, before: Destination) -> bool:
+    """Tell whether media goes to another destination than before."""
+    return addresses.destination is not before
+
+
+async def test_leg_that_connects_again_and_again_keeps_no_more_memory(tcp_world: World) -> None:
+    await tcp_world.join("alice")
+    carol = await join_by_tcp(tcp_world, "carol")
+    addresses, queues = tcp_world.leg("carol").addresses, list[weakref.ref[object]]()
+    for _ in range(12):
+        before = addresses.destination
+        assert before is not None
+        queues.append(weakref.ref(before.memory))
+        tcp_world.clock.added += 1
+        carol.dial()
+        carol.send_datagram(carol.check())
+        await true(partial(_is_elsewhere, addresses, before))
+    gc.collect()
+    assert sum(queue() is not None for queue in queues) <= 2
 
 
 async def test_connection_stays_with_its_first_leg(tcp_world: World) -> None:

@@ -2,10 +2,13 @@
 
 import itertools
 from functools import partial
+from typing import Any
 
 import pytest
 
+from media.congestion.allocation import allocate
 from media.congestion.patience import FAR_PAUSE_SECONDS
+from media.focus import layers
 from media.focus.node import Settings
 from media.forward import rtcp, rtp
 from media.reports import PausedVideos, UsedLayers, Video
@@ -302,3 +305,34 @@ async def test_a_layer_that_nobody_gets_is_switched_off_and_on_again_when_it_is_
     assert told() == [("low",), ("low", "high")]
     section = world.leg("alice").layout.published["video"]
     assert {notice.mid for _, notice in world.noticed if isinstance(notice, UsedLayers)} == {section.mid}
+
+
+async def test_a_sender_that_stops_a_layer_and_sends_no_key_frame_causes_no_work(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, low, high, (bob, carol) = await _meet(world, "bob", "carol")
+    world.stop_ticking()
+    alice.send([*low.frame(key=True), *high.frame(key=True)])
+    await _got(bob, 1)
+    await world.pass_time(2, alice, bob, carol)
+    choices: list[object] = []
+
+    def counted(*arguments: Any) -> Any:
+        choices.append(arguments)
+        return allocate(*arguments)
+
+    monkeypatch.setattr(layers, "allocate", counted)
+    for _ in range(30):
+        sent_at = world.clock.time()
+        alice.send(high.frame())
+        await true(partial(_is_heard, world, sent_at))
+        await world.pass_time(0.1)
+    # Each receiver's layer is chosen every 0.3 s, and once because the layer has stopped.
+    assert len(choices) <= 2 * (10 + 2)
+    alice.send(high.frame(key=True))
+    await bob.until(lambda: any(seen(packet)[4] == b"high" for packet in bob.of(VIDEO)))
+
+
+def _is_heard(world: World, since: float) -> bool:
+    """Tell whether the node has read a packet of alice's larger layer since then."""
+    return world.node.conferences["room"].routing.ladders["alice", "video"].layers[1].heard_at >= since
