@@ -1,7 +1,7 @@
 """Measure the forwarding: the processor time per packet, and the delay.
 
     python -m benchmarks.forwarding [--out file.json] [--sizes 8,16,24] [--conferences 1] [--seconds 5] [--smooth]
-                                    [--memory] [--python]
+                                    [--memory] [--python] [--no-layered]
 
 A node runs in a separate process on one core, and N synthetic participants on another. Each participant sends 50 audio
 packets of 100 bytes and 150 video packets of 1,160 bytes a second, with the header extensions that browsers send. It
@@ -10,6 +10,11 @@ receives the packets of all others.
 Video has the pattern of an encoder: 30 frames a second of five packets. The packets of a frame are sent at once, as
 Chromium's pacer sends frames of this size. The participants' frames and audio packets are not synchronised. With
 `--smooth` the 150 packets are spread evenly instead. By default both patterns are measured, in separate columns.
+
+The columns "layered" are about participants that also use simulcast and transport-wide feedback
+(`benchmarks/layered.py`). They are measured in the same turns, as soon as all receivers get the largest layers. "Layered
+ratio" is their cost of a packet divided by that of the others. "Of largest" is the share of the packets of audio and of
+the largest layers that arrived. If it is below 1, receivers got smaller layers, so the ratio cannot be compared.
 
 The node uses its compiled fast path. Without it, or with `--python`, Python alone forwards.
 
@@ -647,7 +652,7 @@ _COLUMNS = {
     "smooth_us_per_packet": "smooth µs",
     "layered_us_per_packet": "layered µs",
     "layered_ratio": "layered ratio",
-    "layered_delivered": "delivered",
+    "layered_delivered": "of largest",
     "janus_us_per_packet": "Janus 1 loop",
     "ratio": "ratio",
     "janus_shipped_us_per_packet": "as shipped",
