@@ -59,6 +59,7 @@ from typing import Any, Protocol
 import httpx
 import psutil
 
+from benchmarks.layered import LayeredPeer
 from media.focus.node import Node, Settings
 from media.forward.datagrams import SLOT, Inbox, ffi
 from media.reports import Connection, Notice, Sample, Verdict
@@ -68,6 +69,8 @@ from tests.support.media.synthetic import VIDEO, Peer, Source, SyntheticConferen
 SIZES = (8, 16, 24)
 _ADDRESS = "10.213.0.1"  # the servers' address inside the namespace
 _WARM_UP_SECONDS = 2.0
+# Receivers begin with the smallest layer. They get the largest one after some warm-ups: this share of its packets.
+_MOST_WARM_UPS, _SETTLED = 8, 0.98
 _DELAY_SECONDS = 4.0
 _STRAGGLERS_SECONDS = 0.3
 _READ_SECONDS = 0.001
@@ -183,10 +186,10 @@ class Ours:
         answer: Mapping[str, Any] = json.loads(line)
         return answer
 
-    async def join(self, count: int) -> list[Side]:
+    async def join(self, count: int, kind: type[Peer] = Peer) -> list[Side]:
         """Have all participants join. When all have joined, each accepts the offers of the focus."""
         conference = SyntheticConference(secrets.token_hex(4), self.execute)
-        peers = [Peer(f"p{number}", address=self._address) for number in range(count)]
+        peers = [kind(f"p{number}", address=self._address) for number in range(count)]
         for peer in peers:
             await conference.join(peer, settle=False)
             self._conferences[peer] = conference
@@ -344,8 +347,8 @@ class _Event:
     due: float
     order: int
     peer: Peer = field(compare=False)
-    source: Source = field(compare=False)
-    packets: int = field(compare=False)
+    # Each source, with the number of its packets that are sent at once.
+    sources: list[tuple[Source, int]] = field(compare=False)
     period: float = field(compare=False)
 
 
@@ -377,7 +380,7 @@ class Outcome:
 class Load:
     """Sends the participants' packets in real time. `run` blocks the event loop.
 
-    Each packet should arrive at `receivers` receivers.
+    Each packet should arrive at `receivers` receivers. Of several layers, only the last one is expected to arrive.
     """
 
     def __init__(self, sides: list[Side], *, receivers: int, smooth: bool) -> None:
@@ -386,12 +389,13 @@ class Load:
         self._events: list[_Event] = []
         order = itertools.count()
         for side in sides:
-            audio, video = side.sending.sources[:2]
-            packets = 1 if smooth else _FRAME_PACKETS
-            kinds = [(audio, 1, 1 / _AUDIO_RATE), (video, packets, packets / (_FRAME_RATE * _FRAME_PACKETS))]
-            for source, packets, period in kinds:
-                due = period * random.random()
-                self._events.append(_Event(due, next(order), side.sending, source, packets, period))
+            audio, layers = _sources(side.sending)
+            # An encoder finishes the layers of a frame together.
+            video = [([(layer, 1)], 1 / (_FRAME_RATE * packets)) for layer, packets in layers]
+            if not smooth:
+                video = [(layers, 1 / _FRAME_RATE)]
+            for sources, period in [([(audio, 1)], 1 / _AUDIO_RATE), *video]:
+                self._events.append(_Event(period * random.random(), next(order), side.sending, sources, period))
 
     async def run(self, pid: int, seconds: float, *, read: Reader = Peer.read) -> Outcome:
         """Send for this many seconds; return the outcome. `read` reads the datagrams that have arrived at a peer."""
@@ -400,7 +404,7 @@ class Load:
             read(side.receiving)
             side.receiving.received = 0
         cpu, own, busy, began = _cpu_seconds(pid), time.process_time(), _busy_seconds(), time.perf_counter()
-        sent = await self._send(seconds, read)
+        sent, expected = await self._send(seconds, read)
         elapsed = time.perf_counter() - began
         own, busy = time.process_time() - own, _busy_seconds() - busy
         others = max(0.0, busy - own - (_cpu_seconds(pid) - cpu))
@@ -413,14 +417,14 @@ class Load:
         cpu = _cpu_seconds(pid) - cpu
         for side in self._sides:
             side.receiving.resume_reading()
-        return Outcome(sent, received, sent * self._receivers, cpu, own / elapsed, others / elapsed)
+        return Outcome(sent, received, expected, cpu, own / elapsed, others / elapsed)
 
-    async def _send(self, seconds: float, read: Reader) -> int:
-        """Send each packet when it is due; return the number of packets sent."""
+    async def _send(self, seconds: float, read: Reader) -> tuple[int, int]:
+        """Send each packet when it is due; return how many were sent, and how many should arrive."""
         begin = time.perf_counter()
         events = [_Event(begin + each.due, *_rest(each)) for each in self._events]
         heapq.heapify(events)
-        sent, read_at, yield_at = 0, begin, begin
+        sent, expected, read_at, yield_at = 0, 0, begin, begin
         while (now := time.perf_counter()) < begin + seconds:
             if now >= read_at:
                 for side in self._sides:
@@ -434,15 +438,27 @@ class Load:
             if event.due > now:
                 time.sleep(max(0.0, min(event.due, read_at) - time.perf_counter()))
                 continue
-            last = range(event.packets - 1, -1, -1)
-            sent += event.peer.send([event.source.packet(last=not left) for left in last])
+            sent += event.peer.send(_packets(event))
+            expected += event.sources[-1][1] * self._receivers
             event.due += event.period
             heapq.heapreplace(events, event)
-        return sent
+        return sent, expected
 
 
-def _rest(event: _Event) -> tuple[int, Peer, Source, int, float]:
-    return event.order, event.peer, event.source, event.packets, event.period
+def _rest(event: _Event) -> tuple[int, Peer, list[tuple[Source, int]], float]:
+    return event.order, event.peer, event.sources, event.period
+
+
+def _packets(event: _Event) -> list[bytes]:
+    return [source.packet(last=not left) for source, count in event.sources for left in range(count - 1, -1, -1)]
+
+
+def _sources(peer: Peer) -> tuple[Source, list[tuple[Source, int]]]:
+    """Return a peer's audio, and each layer of its video with the packets of a frame, the smallest layer first."""
+    if isinstance(peer, LayeredPeer):
+        return peer.microphone, list(peer.layers)
+    audio, video = peer.sources[:2]
+    return audio, [(video, _FRAME_PACKETS)]
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -529,6 +545,23 @@ async def measure(subject: Subject, count: int, options: argparse.Namespace, *, 
     return figures
 
 
+async def measure_layered(subject: Ours, count: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure the cost of a packet with simulcast and transport-wide feedback, once all get the largest layers."""
+    sides = [side for _ in range(options.conferences) for side in await subject.join(count, LayeredPeer)]
+    load = Load(sides, receivers=count - 1, smooth=options.smooth)
+    for _ in range(_MOST_WARM_UPS):
+        if (await load.run(subject.pid, _WARM_UP_SECONDS)).delivered >= _SETTLED:
+            break
+    outcome = await load.run(subject.pid, options.seconds)
+    await subject.leave(sides)
+    return {
+        "layered_us_per_packet": round(outcome.us_per_packet, 2),
+        "layered_delivered": round(outcome.delivered, 5),
+        "layered_clients_busy": round(outcome.client_share, 2),
+        "layered_others_busy": round(outcome.others_share, 2),
+    }
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
@@ -612,6 +645,9 @@ _COLUMNS = {
     "n": "N",
     "us_per_packet": "ours µs",
     "smooth_us_per_packet": "smooth µs",
+    "layered_us_per_packet": "layered µs",
+    "layered_ratio": "layered ratio",
+    "layered_delivered": "delivered",
     "janus_us_per_packet": "Janus 1 loop",
     "ratio": "ratio",
     "janus_shipped_us_per_packet": "as shipped",
@@ -656,8 +692,11 @@ async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
 async def _take_turns(subject: Ours, rival: Janus | None, count: int, options: argparse.Namespace) -> dict[str, Any]:
     """Measure both servers in turn, _TURNS times; return the medians of all figures and of the ratio."""
     turns: list[dict[str, Any]] = []
-    for _ in range(_TURNS):
+    for _ in range(options.turns):
         turn = await measure(subject, count, options, smooth=options.smooth)
+        if options.layered:
+            turn |= await measure_layered(subject, count, options)
+            turn["layered_ratio"] = round(turn["layered_us_per_packet"] / turn["us_per_packet"], 2)
         if rival is not None:
             theirs = await measure(rival, count, options, smooth=options.smooth)
             turn |= {f"janus_{name}": value for name, value in theirs.items()}
@@ -706,6 +745,10 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--python", dest="fast", action="store_false", help="forward in Python alone")
+    parser.add_argument(
+        "--no-layered", dest="layered", action="store_false", help="leave out simulcast and transport-wide feedback"
+    )
+    parser.add_argument("--turns", type=int, default=_TURNS, help="how often each size is measured")
     parser.add_argument("--no-janus", dest="janus", action="store_false", help="leave Janus out")
     parser.add_argument(
         "--no-search", dest="search", action="store_false", help="do not search for the first size with loss"

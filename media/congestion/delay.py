@@ -6,15 +6,17 @@ filter. This module fits a line to their sum instead, as browsers do since 2017:
 time by which the queue grows.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 
-# All times are in milliseconds.
-# Packets sent within this time form a group (section 5.2).
-GROUP_MS = 5.0
-# Packets that arrive within GROUP_MS of each other, earlier than their departures suggest, were held up together on the
-# path. They count as one group that lasts at most this long.
-LONGEST_BURST_MS = 100.0
+# All times are in milliseconds, unless their names say otherwise.
+# Packets sent within this time, in seconds, form a group (section 5.2).
+GROUP_SECONDS = 0.005
+# Packets that arrive within GROUP_SECONDS of each other, earlier than their departures suggest, were held up together
+# on the path. They count as one group that lasts at most this long.
+LONGEST_BURST_SECONDS = 0.1
 # If arrivals and departures differ by more than this, the receiver's clock has jumped.
 CLOCK_JUMP_MS = 3000.0
 # The line is fitted to this many groups. A group of a video comes with each frame, so this is less than a second.
@@ -46,7 +48,7 @@ class Usage(Enum):
 
 
 class Group:
-    """Packets that were sent, or have arrived, together."""
+    """Packets that were sent, or have arrived, together. All times are in seconds."""
 
     __slots__ = ("arrived_at", "first_arrived_at", "first_sent_at", "sent_at")
 
@@ -54,16 +56,14 @@ class Group:
         self.first_sent_at = self.sent_at = sent_at
         self.first_arrived_at = self.arrived_at = arrived_at
 
-    def includes(self, sent_at: float, arrived_at: float) -> bool:
-        """Tell whether a later packet belongs to this group."""
-        if sent_at - self.first_sent_at <= GROUP_MS:
-            return True
+    def is_continued_by(self, sent_at: float, arrived_at: float) -> bool:
+        """Tell whether a packet belongs to this group although it was sent later."""
         gap = arrived_at - self.arrived_at
-        is_burst = gap <= GROUP_MS and gap < sent_at - self.sent_at
-        return is_burst and arrived_at - self.first_arrived_at < LONGEST_BURST_MS
+        is_burst = gap <= GROUP_SECONDS and gap < sent_at - self.sent_at
+        return is_burst and arrived_at - self.first_arrived_at < LONGEST_BURST_SECONDS
 
     def add(self, sent_at: float, arrived_at: float) -> None:
-        """Add a packet."""
+        """Add packets that were sent until `sent_at`, and have arrived until `arrived_at`."""
         self.sent_at, self.arrived_at = max(self.sent_at, sent_at), max(self.arrived_at, arrived_at)
 
 
@@ -85,28 +85,31 @@ class QueueDetector:
         # For each of the last groups: when it arrived, and the smoothed sum of the differences up to it.
         self._line: deque[tuple[float, float]] = deque(maxlen=WINDOW)
 
-    def take(self, sent_at: float, arrived_at: float) -> None:
-        """Take a packet into account. Call this method in the order of sending.
+    def take(self, sent_at: Sequence[float], arrived_at: Sequence[float]) -> bool:
+        """Take packets into account. Return whether the queue grew while one of them was sent.
 
-        :param sent_at: when the packet was sent, in seconds of the sender's clock.
-        :param arrived_at: when it arrived, in seconds of the receiver's clock.
+        :param sent_at: when each packet was sent, in seconds of the sender's clock. The order is that of sending.
+        :param arrived_at: when each arrived, in seconds of the receiver's clock.
         """
-        sent_at, arrived_at = 1000 * sent_at, 1000 * arrived_at
-        group = self._group
-        if group is None:
-            self._group = Group(sent_at, arrived_at)
-        elif sent_at < group.first_sent_at:
-            return
-        elif group.includes(sent_at, arrived_at):
-            group.add(sent_at, arrived_at)
-        else:
-            if self._before is not None:
-                self._compare(self._before, group)
-            self._before, self._group = self._group, Group(sent_at, arrived_at)
+        count, was_over = len(sent_at), False
+        # Packets that were sent before the present group come too late.
+        at = bisect_left(sent_at, self._group.first_sent_at) if self._group is not None else 0
+        while at < count:
+            group = self._group
+            if group is None or not _belongs(group, sent_at[at], arrived_at[at]):
+                if group is not None and self._before is not None:
+                    self._compare(self._before, group)
+                self._before, self._group = self._group, Group(sent_at[at], arrived_at[at])
+                group = self._group
+            end = max(at + 1, bisect_right(sent_at, group.first_sent_at + GROUP_SECONDS, at))
+            group.add(sent_at[end - 1], max(arrived_at[at:end]))
+            was_over = was_over or self.usage is Usage.OVER
+            at = end
+        return was_over
 
     def _compare(self, before: Group, group: Group) -> None:
         """Add the difference between the gaps of two successive groups."""
-        sent, arrived = group.sent_at - before.sent_at, group.arrived_at - before.arrived_at
+        sent, arrived = 1000 * (group.sent_at - before.sent_at), 1000 * (group.arrived_at - before.arrived_at)
         if arrived < 0 or abs(arrived - sent) > CLOCK_JUMP_MS:
             self._forget()
             return
@@ -115,7 +118,7 @@ class QueueDetector:
         self._smoothed = SMOOTHING * self._smoothed + (1 - SMOOTHING) * self._delay
         if not self._line:
             self._begun_at = group.arrived_at
-        self._line.append((group.arrived_at - self._begun_at, self._smoothed))
+        self._line.append((1000 * (group.arrived_at - self._begun_at), self._smoothed))
         slope = _slope(self._line) if len(self._line) == WINDOW else self._slope
         self._judge(slope, sent, arrived)
         self._slope = slope
@@ -140,6 +143,10 @@ class QueueDetector:
         if above <= MOST_ABOVE:
             moved = self._threshold + (K_UP if above > 0 else K_DOWN) * above * milliseconds
             self._threshold = min(MOST_THRESHOLD, max(LEAST_THRESHOLD, moved))
+
+
+def _belongs(group: Group, sent_at: float, arrived_at: float) -> bool:
+    return sent_at - group.first_sent_at <= GROUP_SECONDS or group.is_continued_by(sent_at, arrived_at)
 
 
 def _slope(line: deque[tuple[float, float]]) -> float:

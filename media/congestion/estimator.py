@@ -5,9 +5,10 @@ here knows the time or the network, so tests and simulations decide both.
 """
 
 from collections.abc import Sequence
-from math import inf
+from itertools import islice
+from operator import le, sub
 
-from media.congestion.acknowledgement import Acknowledgement
+from media.congestion.acknowledgement import Acknowledgement, Report
 from media.congestion.control import DelayControl
 from media.congestion.delay import QueueDetector, Usage
 from media.congestion.loss import LossControl
@@ -66,26 +67,27 @@ class Estimator:
         while len(self._probes) > _PROBES_KEPT:
             del self._probes[next(iter(self._probes))]
 
-    def acknowledge(self, packets: Sequence[Acknowledgement], now: float, round_trip: float) -> None:
+    def acknowledge(self, report: Report, now: float, round_trip: float) -> None:
         """Take a feedback into account.
 
-        :param packets: the packets that it reports, in the order in which they were sent.
         :param now: in seconds of the sender's clock.
         :param round_trip: in seconds.
         """
-        arrived = [packet for packet in packets if packet.arrived_at is not None]
-        lost = len(packets) - len(arrived)
-        for packet in sorted(arrived, key=lambda each: each.arrived_at or 0.0):
-            self._throughput.take(packet)
+        self._throughput.take(*_by_arrival(report.arrived_at, report.sizes))
         has_queue = self._queue.is_long
-        is_lowered = self._loss.update(lost, len(packets), self.throughput, now, has_queue=has_queue)
-        self._queue.lose(lost / max(1, len(packets)))
-        usage = self._judge(arrived)
-        shown = max((self._probes[each.probe].take(each) for each in arrived if each.probe in self._probes), default=0)
+        is_lowered = self._loss.update(report.lost, report.reported, self.throughput, now, has_queue=has_queue)
+        self._queue.lose(report.lost / max(1, report.reported))
+        usage = self._judge(report)
+        shown = self._shown(report) if any(report.probes) else 0
         if shown > self._delay.rate and not self._queue.is_long:
             self._delay.set(shown, now)
         self._adapt(usage, now, round_trip)
         self._is_congested = usage is Usage.OVER or self._queue.is_long or is_lowered
+
+    def _shown(self, report: Report) -> float:
+        """Return the bits per second that probes have shown."""
+        packets = map(Acknowledgement, report.sent_at, report.arrived_at, report.sizes, report.probes)
+        return max((self._probes[each.probe].take(each) for each in packets if each.probe in self._probes), default=0)
 
     def _adapt(self, usage: Usage, now: float, round_trip: float) -> None:
         """Adapt the rate to how the path is used."""
@@ -98,16 +100,19 @@ class Estimator:
             measured = max(recent, self._throughput.peak) if usage is Usage.OVER else self.throughput
             self._delay.update(usage, measured, now, round_trip)
 
-    def _judge(self, arrived: Sequence[Acknowledgement]) -> Usage:
+    def _judge(self, report: Report) -> Usage:
         """Return how the path was used while these packets were sent."""
-        if not arrived:
+        if not report.sizes:
             return self.usage
-        was_over, detector, shortest = False, self._detector, inf
-        for sent_at, arrived_at, *_ in arrived:
-            if arrived_at is not None:
-                detector.take(sent_at, arrived_at)
-                was_over = was_over or detector.usage is Usage.OVER
-                shortest = min(shortest, arrived_at - sent_at)
-        if self._queue.take(arrived[-1].sent_at, shortest):
+        was_over = self._detector.take(report.sent_at, report.arrived_at)
+        if self._queue.take(report.sent_at[-1], min(map(sub, report.arrived_at, report.sent_at))):
             self._delay.forget()
         return Usage.OVER if was_over else self.usage
+
+
+def _by_arrival(arrived_at: Sequence[float], sizes: Sequence[int]) -> tuple[Sequence[float], Sequence[int]]:
+    """Return the times and sizes of packets in the order of arrival, which is usually that of sending."""
+    if all(map(le, arrived_at, islice(arrived_at, 1, None))):
+        return arrived_at, sizes
+    order = sorted(range(len(sizes)), key=arrived_at.__getitem__)
+    return [arrived_at[place] for place in order], [sizes[place] for place in order]

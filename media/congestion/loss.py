@@ -31,13 +31,44 @@ WORSE = 1.5
 GROWTH, ENDS_AT = 1.08, 2.0
 
 
+class _Recent:
+    """How many packets were lost and reported within a window."""
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all feedbacks."""
+        # For each step: when it began, and how many packets were lost and reported.
+        self._reports: deque[tuple[float, int, int]] = deque()
+        self._lost = self._reported = 0
+
+    def add(self, now: float, lost: int, reported: int) -> None:
+        """Add a feedback to the present step, or begin a new one. Forget the steps that are too old."""
+        self._lost, self._reported = self._lost + lost, self._reported + reported
+        begun_at = now
+        if self._reports and now - self._reports[-1][0] < STEP_SECONDS:
+            begun_at, lost_before, reported_before = self._reports.pop()
+            lost, reported = lost + lost_before, reported + reported_before
+        self._reports.append((begun_at, lost, reported))
+        while now - self._reports[0][0] > self.window.seconds:
+            _, lost, reported = self._reports.popleft()
+            self._lost, self._reported = self._lost - lost, self._reported - reported
+
+    @property
+    def share(self) -> float | None:
+        """The share of lost packets; None if the window has too few packets."""
+        return self._lost / self._reported if self._reported >= self.window.packets else None
+
+
 class LossControl:
     """The rate that the losses allow. `rate` is in bits per second; infinite without much loss."""
 
     def __init__(self) -> None:
         self.rate = float("inf")
-        # For each step since the last decrease: when it began, and how many packets were lost and reported.
-        self._reports: deque[tuple[float, int, int]] = deque()
+        # The feedbacks since the last decrease.
+        self._recent = [_Recent(window) for window in WINDOWS]
         self._updated_at = 0.0
         self._first, self._tries = 0.0, 0
         self._harmless = 0.0
@@ -49,10 +80,9 @@ class LossControl:
 
         :param has_queue: whether packets wait on the path, so that it may be full.
         """
-        self._note(lost, reported, now)
-        while now - self._reports[0][0] > max(window.seconds for window in WINDOWS):
-            self._reports.popleft()
-        shares = [(self._share(window, now), window.share) for window in WINDOWS]
+        for recent in self._recent:
+            recent.add(now, lost, reported)
+        shares = [(recent.share, recent.window.share) for recent in self._recent]
         known = [(share, least) for share, least in shares if share is not None]
         worst = max((share for share, least in known if share >= least), default=0.0)
         is_lowered = bool(worst and throughput and (has_queue or worst > WORSE * self._harmless))
@@ -65,23 +95,11 @@ class LossControl:
         self._updated_at = now
         return is_lowered
 
-    def _note(self, lost: int, reported: int, now: float) -> None:
-        """Add a feedback to the present step, or begin a new one."""
-        if self._reports and now - self._reports[-1][0] < STEP_SECONDS:
-            now, lost_before, reported_before = self._reports.pop()
-            lost, reported = lost + lost_before, reported + reported_before
-        self._reports.append((now, lost, reported))
-
-    def _share(self, window: Window, now: float) -> float | None:
-        """Return the share of lost packets in a window; None if it has too few packets."""
-        inside = [(lost, reported) for at, lost, reported in self._reports if now - at <= window.seconds]
-        reported = sum(each for _, each in inside)
-        return sum(each for each, _ in inside) / reported if reported >= window.packets else None
-
     def _decrease(self, share: float, throughput: float, *, has_queue: bool) -> None:
         self._first = share if not self._tries else self._first
         self._tries += 1
-        self._reports.clear()
+        for recent in self._recent:
+            recent.clear()
         if self._tries > TRIES and share >= UNCHANGED * self._first and not has_queue:
             self._harmless, self._tries, self.rate = share, 0, float("inf")
         else:

@@ -1,8 +1,8 @@
 """Measure the rate at which packets arrive at a receiver."""
 
+from bisect import bisect_left
 from collections import deque
-
-from media.congestion.acknowledgement import Acknowledgement
+from collections.abc import Sequence
 
 # In seconds: the time over which a sample of the rate is measured; the first sample takes longer.
 WINDOW_SECONDS, FIRST_WINDOW_SECONDS = 0.15, 0.5
@@ -31,8 +31,8 @@ class Throughput:
         self._octets = 0
         self._began_at: float | None = None
         self._last_at = 0.0
-        # The arrivals of the last PEAK_WINDOW seconds: the time, and the number of bytes.
-        self._arrivals: deque[tuple[float, int]] = deque()
+        # The arguments of `take` that contain the arrivals of the last PEAK_WINDOW seconds.
+        self._arrivals: deque[tuple[Sequence[float], Sequence[int]]] = deque()
 
     @property
     def recent(self) -> float:
@@ -49,7 +49,9 @@ class Throughput:
         While packets queue, they arrive at the rate of the path. So the peak is that rate, however little is sent in
         all.
         """
-        arrivals, best, begin, octets = list(self._arrivals), 0.0, 0, 0
+        newest, best, begin, octets = self._arrivals[-1][0][-1] if self._arrivals else 0.0, 0.0, 0, 0
+        arrivals = [each for arrived in self._arrivals for each in zip(*arrived, strict=True)]
+        arrivals = [each for each in arrivals if 0 <= newest - each[0] <= PEAK_WINDOW]
         for end, (at, size) in enumerate(arrivals):
             octets += size
             # Take the shortest stretch that ends here and is long enough.
@@ -60,21 +62,29 @@ class Throughput:
                 best = max(best, 8 * (octets - arrivals[begin][1]) / (at - arrivals[begin][0]))
         return best
 
-    def take(self, packet: Acknowledgement) -> None:
-        """Take an arrived packet into account. Call this method roughly in the order of arrival."""
-        at = packet.arrived_at
-        if at is None:
-            return
-        if self._began_at is None or abs(at - self._last_at) > SILENCE_SECONDS:
-            self._began_at, self._octets = at, 0
-        elif at - self._began_at >= (WINDOW_SECONDS if self.rate else FIRST_WINDOW_SECONDS):
-            self._add(8 * self._octets / (at - self._began_at))
-            self._began_at, self._octets = at, 0
-        self._octets += packet.size
-        self._arrivals.append((at, packet.size))
-        while not 0 <= at - self._arrivals[0][0] <= PEAK_WINDOW:
+    def take(self, arrived_at: Sequence[float], sizes: Sequence[int]) -> None:
+        """Take arrived packets into account.
+
+        :param arrived_at: when each arrived, in seconds; in this order.
+        :param sizes: the bytes of each.
+        """
+        at = 0
+        while at < len(sizes):
+            time, window = arrived_at[at], WINDOW_SECONDS if self.rate else FIRST_WINDOW_SECONDS
+            if self._began_at is None or abs(time - self._last_at) > SILENCE_SECONDS:
+                self._began_at, self._octets = time, 0
+            elif time - self._began_at >= window:
+                self._add(8 * self._octets / (time - self._began_at))
+                self._began_at, self._octets = time, 0
+            end = max(at + 1, bisect_left(arrived_at, min(self._began_at + WINDOW_SECONDS, time + SILENCE_SECONDS), at))
+            self._octets += sum(sizes[at:end])
+            time = arrived_at[end - 1]
+            self._last_at = max(self._last_at, time) if self._began_at < time else time
+            at = end
+        if at:
+            self._arrivals.append((arrived_at, sizes))
+        while self._arrivals and not 0 <= self._arrivals[-1][0][-1] - self._arrivals[0][0][-1] <= PEAK_WINDOW:
             self._arrivals.popleft()
-        self._last_at = max(self._last_at, at) if self._began_at < at else at
 
     def _add(self, sample: float) -> None:
         """Combine a sample with the estimate, each weighted by its certainty."""

@@ -1,11 +1,11 @@
 """The participant's RTCP reports about the connection from the node: bandwidth, loss and round trip."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from aiortc.rtp import RtcpReceiverInfo
 
-from media.congestion.acknowledgement import Acknowledgement
+from media.congestion.acknowledgement import Report
 from media.congestion.estimator import Estimator
 from media.congestion.queue import LONG_QUEUE
 from media.focus.quality import REPORT_COUNTS_SECONDS
@@ -67,14 +67,14 @@ class Downlink:
                 self.is_congested, self.congested_at = True, now
             self.estimate, self._estimated_at = estimate, now
 
-    def take_feedback(self, acknowledged: Sequence[Acknowledgement], now: float) -> None:
+    def take_feedback(self, report: Report, now: float) -> None:
         """Estimate the bandwidth by the arrival of packets at the participant."""
-        if not acknowledged:
+        if not report.reported:
             return
         if self.estimator is None:
             self.estimator = Estimator()
         estimator = self.estimator
-        estimator.acknowledge(acknowledged, now, self._round_trip.seconds)
+        estimator.acknowledge(report, now, self._round_trip.seconds)
         if estimator.is_congested:
             self.is_congested, self.congested_at = True, now
         if estimator.queue >= LONG_QUEUE:

@@ -24,6 +24,7 @@ from aiortc.rtp import (
 )
 
 from media.aiortc_adapter import address_of_session, parse_rtcp
+from media.congestion.acknowledgement import Report
 from media.focus.addresses import Addresses
 from media.focus.downlink import Downlink
 from media.focus.feedback import Feedback
@@ -64,6 +65,12 @@ class LegPort(Protocol):
 
     def send_rtp(self, leg: "Leg", packet: bytes) -> None:
         """Encrypt one RTP packet for a leg and send it."""
+
+    def acknowledge(self, departures: Departures, feedback: bytes) -> Report:
+        """Return what transport-wide feedback says about packets that were sent.
+
+        :raises ValueError: when it is malformed.
+        """
 
     def forget(self, leg: "Leg") -> None:
         """Accept no more datagrams from the leg's addresses."""
@@ -292,11 +299,11 @@ class Leg:
             self.quota.excess += 1
             return
         try:
-            acknowledged = self.departures.acknowledge(rtcp.read_transport_feedback(feedback))
+            report = self._port.acknowledge(self.departures, feedback)
         except ValueError:
             self.sources.unknown += 1
         else:
-            self.downlink.take_feedback(acknowledged, now)
+            self.downlink.take_feedback(report, now)
 
     def _answer_nack(self, nack: RtcpRtpfbPacket, now: float) -> None:
         """Send again the packets that the participant reports as missing, within the budget for retransmissions."""

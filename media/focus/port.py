@@ -17,9 +17,10 @@ from typing import Any
 
 from media import aiortc_adapter as adapter
 from media.allowance import Allowance
+from media.congestion.acknowledgement import Report
 from media.focus.leg import Leg
 from media.focus.tcp import TcpPort
-from media.forward import fastpath, memory, quick, rtp
+from media.forward import fastpath, memory, quick, rtcp, rtp
 from media.forward.datagrams import (
     LONGEST_BATCH,
     SLOT,
@@ -33,6 +34,7 @@ from media.forward.datagrams import (
     segmentation_works,
     source_of,
 )
+from media.forward.departures import Departures
 from media.forward.path import Forwarder, is_logged
 from media.forward.tracks import Route
 from media.transport.ice import Agents
@@ -413,6 +415,15 @@ class Port:
         self._size[0] = len(packet)
         if not protect(adapter.address_of_session(leg.srtp_tx), *self._where):
             self.send(destination.name, bytes(adapter.ffi.buffer(self._scratch, self._size[0])))
+
+    def acknowledge(self, departures: Departures, feedback: bytes) -> Report:
+        """Return what transport-wide feedback says about packets that were sent.
+
+        :raises ValueError: when it is malformed.
+        """
+        if self._fast is not None:
+            return self._fast.acknowledge(departures.memory, feedback)
+        return Report.of(departures.acknowledge(rtcp.read_transport_feedback(feedback)))
 
     # --- Addresses --------------------------------------------------------------------------------------------
 

@@ -9,16 +9,16 @@ from media.forward.rtcp import TICKS_A_REFERENCE, TransportFeedback
 
 
 class Departures:
-    """The last packets sent to one leg. The fast path adds to them as well."""
+    """The last packets sent to one leg. The fast path adds to them, and reads feedback about them, as well."""
 
     # The number of the next packet, counted on beyond 16 bits.
     next = Shared[int]()
+    # The last reference time in the leg's feedback, counted on beyond 24 bits.
+    reference = Shared[int]()
 
     def __init__(self) -> None:
         # The `struct departures` of fastpath.h.
         self.memory: Any = ffi.new("struct departures *")
-        # The last reference time, counted on beyond 24 bits.
-        self._reference = 0
 
     def note(self, size: int, now: float, probe: int = 0) -> int:
         """Record that a packet of this many bytes leaves now. Return its number (16 bits).
@@ -35,15 +35,14 @@ class Departures:
 
         Packets that are too old, were never sent, or have been acknowledged before are left out.
         """
-        ahead = (feedback.reference - self._reference + 0x800000 & 0xFFFFFF) - 0x800000
-        self._reference += ahead
-        begin, sent = self._reference * TICKS_A_REFERENCE, self.memory.sent
-        first = self.next - 1 - (self.next - 1 - feedback.first & 0xFFFF)
-        oldest = max(0, self.next - DEPARTURES)
+        self.reference += (feedback.reference - self.reference + 0x800000 & 0xFFFFFF) - 0x800000
+        begin, sent, end = self.reference * TICKS_A_REFERENCE, self.memory.sent, self.next
+        first = end - 1 - (end - 1 - feedback.first & 0xFFFF)
+        oldest = max(0, end - DEPARTURES)
         acknowledgements = []
         for number, ticks in enumerate(feedback.arrived, first):
             departure = sent[number & DEPARTURES - 1]
-            if oldest <= number < self.next and departure.size:
+            if oldest <= number < end and departure.size:
                 arrived_at = None if ticks is None else (begin + ticks) / TICKS_A_SECOND
                 acknowledgements.append(
                     Acknowledgement(departure.at, arrived_at, departure.size + OVERHEAD, departure.probe)

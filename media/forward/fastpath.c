@@ -331,6 +331,75 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
     return SETTLED;
 }
 
+/* --- Feedback ------------------------------------------------------------------------------------------------------- */
+
+/* The constants of rtcp.py with these names. */
+enum { SMALL = 1, LARGE = 2, FEEDBACK_HEADER = 20, TICKS_A_REFERENCE = 256 };
+
+/* Read the packet chunks of transport-wide feedback: a symbol for each of `count` packets. Return where the deltas
+ * begin, or -1 if the feedback is malformed. */
+static int read_chunks(const uint8_t *feedback, int size, uint8_t *symbols, int count) {
+    int at = FEEDBACK_HEADER;
+    for (int done = 0; done < count; at += 2) {
+        if (at + 2 > size)
+            return -1;
+        int chunk = read16(feedback + at), left = count - done;
+        int length = !(chunk & 0x8000) ? chunk & 0x1FFF : chunk & 0x4000 ? 7 : 14;
+        if (length == 0)
+            return -1;
+        length = length < left ? length : left;
+        if (!(chunk & 0x8000))
+            memset(symbols + done, chunk >> 13, (size_t)length);
+        else if (chunk & 0x4000)
+            for (int i = 0; i < length; i++)
+                symbols[done + i] = (uint8_t)(chunk >> (12 - 2 * i) & 3);
+        else
+            for (int i = 0; i < length; i++)
+                symbols[done + i] = (uint8_t)(chunk >> (13 - i) & 1);
+        done += length;
+    }
+    return at;
+}
+
+/* Like rtcp.read_transport_feedback and Departures.acknowledge. */
+int fastpath_acknowledge(struct departures *departures, const uint8_t *feedback, int size, struct report *report) {
+    uint8_t symbols[0x10000];
+    report->arrived = report->lost = 0;
+    if (size < FEEDBACK_HEADER)
+        return -1;
+    int count = read16(feedback + 14), at = read_chunks(feedback, size, symbols, count);
+    int64_t end = at;
+    for (int i = 0; i < count && at >= 0; i++)
+        end += symbols[i] == SMALL || symbols[i] == LARGE ? symbols[i] : 0;
+    if (at < 0 || end > size)
+        return -1;
+    int32_t reference = (int32_t)(read32(feedback + 16) >> 8);
+    departures->reference += ((reference - departures->reference + 0x800000) & 0xFFFFFF) - 0x800000;
+    int64_t ticks = departures->reference * TICKS_A_REFERENCE, next = departures->next;
+    int64_t number = next - 1 - (uint16_t)(next - 1 - read16(feedback + 12));
+    int64_t oldest = next > DEPARTURES ? next - DEPARTURES : 0;
+    for (int i = 0; i < count; i++, number++) {
+        bool has_arrived = symbols[i] == SMALL || symbols[i] == LARGE;
+        if (has_arrived) {
+            ticks += symbols[i] == SMALL ? feedback[at] : (int16_t)read16(feedback + at);
+            at += symbols[i];
+        }
+        struct departure *departure = &departures->sent[number & (DEPARTURES - 1)];
+        if (number < oldest || number >= next || departure->size == 0)
+            continue;
+        if (has_arrived) {
+            report->sent_at[report->arrived] = departure->at;
+            report->arrived_at[report->arrived] = (double)ticks / TICKS_A_SECOND;
+            report->sizes[report->arrived] = departure->size;
+            report->probes[report->arrived++] = departure->probe;
+        } else {
+            report->lost++;
+        }
+        departure->size = 0;
+    }
+    return 0;
+}
+
 /* --- Out ------------------------------------------------------------------------------------------------------------ */
 
 /* Send the packets of a GSO batch one by one, because the network path to their receiver does not support GSO. */

@@ -73,6 +73,7 @@ struct departure {
 
 struct departures {
     int64_t next;             /* the number of the next packet, counted on beyond 16 bits */
+    int64_t reference;        /* the last reference time in the leg's feedback, counted on beyond 24 bits */
     struct departure sent[DEPARTURES]; /* by the last bits of the number */
 };
 
@@ -161,6 +162,16 @@ struct leg {
     struct flow *flow;
 };
 
+/* acknowledgement.Report, and how many packets have arrived: the length of its lists */
+struct report {
+    int32_t arrived;
+    int32_t lost;
+    double sent_at[DEPARTURES];
+    double arrived_at[DEPARTURES];
+    int32_t sizes[DEPARTURES]; /* without the overhead of IP, UDP and SRTP */
+    int32_t probes[DEPARTURES];
+};
+
 /* The control message that states the size of a GSO batch's datagrams (udp(7)): struct cmsghdr and its data. */
 struct segment {
     uint64_t length;
@@ -196,6 +207,9 @@ struct fastpath {
 /* Read the datagrams that wait at the socket. Forward the expected packets of streams, and leave the rest to Python.
  * Set a verdict for each datagram. Returns the number of datagrams read. */
 int fastpath_turn(struct fastpath *, double now);
+
+/* Read transport-wide feedback, and report what it says about the departed packets. Returns -1 if it is malformed. */
+int fastpath_acknowledge(struct departures *, const uint8_t *feedback, int size, struct report *);
 
 /* From now on, treat media from this sockaddr as the leg's. Returns -1 if there is not enough memory. */
 int fastpath_assign(struct fastpath *, const uint8_t *name, struct leg *);

@@ -23,9 +23,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from media.congestion.acknowledgement import Report
 from media.forward import quick
 from media.forward.datagrams import Inbox, Outbox, address_in_memory
 from media.forward.memory import HEADER, ffi
+from media.forward.repair import OVERHEAD
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,13 @@ class FastPath:
         # The C function and its argument. `turn` calls them.
         self.run_turn = quick.function(turn, quick.ADDRESS, quick.TIME)
         self.address = address_in_memory(memory)
+        read = address_in_memory(ffi.addressof(library, "fastpath_acknowledge"))
+        self._acknowledge = quick.function(read, quick.ADDRESS, quick.ADDRESS, quick.NUMBER, quick.ADDRESS)
+        self._report: Any = ffi.new("struct report *")
+        self._report_address = address_in_memory(self._report)
+        report = self._report
+        self._times = [memoryview(ffi.buffer(each)).cast("B").cast("d") for each in (report.sent_at, report.arrived_at)]
+        self._counts = [memoryview(ffi.buffer(each)).cast("B").cast("i") for each in (report.sizes, report.probes)]
 
     def turn(self, now: float) -> tuple[int, bytes]:
         """Read up to SLOTS_IN datagrams that have arrived, and forward those that the fast path can handle.
@@ -79,6 +88,19 @@ class FastPath:
             self._outbox.gso_unsupported.update(memory.gso_unsupported[0 : memory.gso_unsupported_count])
             memory.gso_unsupported_count = 0
         return count, self._verdicts[:count].tobytes()
+
+    def acknowledge(self, departures: Any, feedback: bytes) -> Report:
+        """Return what transport-wide feedback says about the packets of a `struct departures`.
+
+        :raises ValueError: when it is malformed.
+        """
+        address = address_in_memory(departures)
+        if self._acknowledge(address, feedback, len(feedback), self._report_address):
+            raise ValueError("the feedback is malformed")
+        count = self._report.arrived
+        sent_at, arrived_at = (column[:count].tolist() for column in self._times)
+        sizes, probes = (column[:count].tolist() for column in self._counts)
+        return Report(sent_at, arrived_at, [size + OVERHEAD for size in sizes], probes, self._report.lost)
 
     def assign(self, name: bytes, leg: Any) -> None:
         """From now on, treat media from this sockaddr as the leg's. Its `struct leg` must live until `release`."""

@@ -5,7 +5,7 @@ from statistics import mean
 
 import pytest
 
-from media.congestion.acknowledgement import Acknowledgement
+from media.congestion.acknowledgement import Acknowledgement, Report
 from media.congestion.estimator import FIRST_RATE, LEAST_RATE, MOST_RATE, Estimator
 from tests.support.depth import examples
 from tests.support.media.path import Path
@@ -79,7 +79,8 @@ def test_a_probe_raises_the_estimate_at_once() -> None:
     estimator = Estimator()
     estimator.probe(1, 10 * 1000)
     sent = [(i * 0.004, 0.1 + i * 0.004) for i in range(10)]
-    estimator.acknowledge([Acknowledgement(at, arrived, 1000, probe=1) for at, arrived in sent], 0.2, 0.1)
+    packets = [Acknowledgement(at, arrived, 1000, probe=1) for at, arrived in sent]
+    estimator.acknowledge(Report.of(packets), 0.2, 0.1)
     assert estimator.rate == pytest.approx(2_000_000, rel=0.01)
 
 
@@ -87,7 +88,8 @@ def test_a_probe_that_queues_shows_the_rate_of_the_path() -> None:
     estimator = Estimator()
     estimator.probe(1, 10 * 1000)
     sent = [(i * 0.004, 0.1 + i * 0.008) for i in range(10)]
-    estimator.acknowledge([Acknowledgement(at, arrived, 1000, probe=1) for at, arrived in sent], 0.2, 0.1)
+    packets = [Acknowledgement(at, arrived, 1000, probe=1) for at, arrived in sent]
+    estimator.acknowledge(Report.of(packets), 0.2, 0.1)
     assert estimator.rate == pytest.approx(950_000, rel=0.01)
 
 
@@ -96,14 +98,15 @@ def test_a_probe_that_arrives_faster_than_it_was_sent_shows_nothing(arriving: fl
     estimator = Estimator()
     estimator.probe(1, 10 * 1000)
     sent = [(i * 0.004, 0.1 + i * arriving) for i in range(10)]
-    estimator.acknowledge([Acknowledgement(at, arrived, 1000, probe=1) for at, arrived in sent], 0.2, 0.1)
+    packets = [Acknowledgement(at, arrived, 1000, probe=1) for at, arrived in sent]
+    estimator.acknowledge(Report.of(packets), 0.2, 0.1)
     assert estimator.rate < 1.1 * FIRST_RATE
 
 
 def test_if_all_is_lost_the_estimate_stays_within_its_bounds() -> None:
     estimator = Estimator(1_000_000)
     for i in range(600):
-        estimator.acknowledge([Acknowledgement(i / 10, None, 1000)] * 10, i / 10, 0.1)
+        estimator.acknowledge(Report.of([Acknowledgement(i / 10, None, 1000)] * 10), i / 10, 0.1)
     assert LEAST_RATE <= estimator.rate <= MOST_RATE
 
 
@@ -124,6 +127,6 @@ def test_no_feedback_breaks_it(seed: int) -> None:
             )
             for _ in range(chance.choice([0, 1, 30]))
         ]
-        estimator.acknowledge(packets, now, chance.choice([0.0, 0.05, 1.0]))
+        estimator.acknowledge(Report.of(packets), now, chance.choice([0.0, 0.05, 1.0]))
         assert LEAST_RATE <= estimator.rate <= MOST_RATE
         assert estimator.throughput >= 0

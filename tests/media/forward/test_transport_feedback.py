@@ -4,10 +4,12 @@ import random
 
 import pytest
 
-from media.forward import rtcp
+from media.congestion.acknowledgement import Report
+from media.forward import fastpath, rtcp
 from media.forward.arrivals import Arrivals
+from media.forward.datagrams import Inbox, Outbox
 from media.forward.departures import Departures
-from media.forward.memory import ARRIVALS, DEPARTURES, LATE, TICKS_A_SECOND
+from media.forward.memory import ARRIVALS, DEPARTURES, LATE, SLOTS_IN, SLOTS_OUT, TICKS_A_SECOND, ffi
 from media.forward.repair import OVERHEAD
 from tests.support.depth import examples
 
@@ -180,3 +182,74 @@ class TestDepartures:
         assert before.arrived_at is not None
         assert after.arrived_at is not None
         assert after.arrived_at - before.arrived_at == pytest.approx(0.064)
+
+
+def _outcome(report: Report) -> list[tuple[float | int, ...] | int]:
+    return [*(tuple(column) for column in report[:-1]), report.lost]
+
+
+def _in_python(departures: Departures, feedback: bytes) -> object:
+    try:
+        return _outcome(Report.of(departures.acknowledge(rtcp.read_transport_feedback(feedback))))
+    except ValueError:
+        return "refused"
+
+
+def _in_c(fast: fastpath.FastPath, departures: Departures, feedback: bytes) -> object:
+    try:
+        return _outcome(fast.acknowledge(departures.memory, feedback))
+    except ValueError:
+        return "refused"
+
+
+def _any_feedback(chance: random.Random, next_: int) -> bytes:
+    """Return feedback that may be sound, about packets that were never sent, inconsistent, or cut off."""
+    chunks, symbols = b"", list[int]()
+    for _ in range(chance.choice([0, 1, 1, 2, 5, 30])):
+        match chance.randrange(3):
+            case 0:
+                symbol, run = chance.choice([0, 1, 1, 2, 3]), chance.choice([1, 2, 7, 20, 200, 0x1FFF, 0])
+                chunks += (symbol << 13 | run).to_bytes(2, "big")
+                symbols += [symbol] * run
+            case 1:
+                bits = chance.randrange(1 << 14)
+                chunks += (0x8000 | bits).to_bytes(2, "big")
+                symbols += [bits >> shift & 1 for shift in range(13, -1, -1)]
+            case _:
+                bits = chance.randrange(1 << 14)
+                chunks += (0xC000 | bits).to_bytes(2, "big")
+                symbols += [bits >> shift & 3 for shift in range(12, -1, -2)]
+    count = min(0xFFFF, chance.choice([len(symbols)] * 6 + [max(0, len(symbols) - 3), len(symbols) + 1, 0xFFFF]))
+    size = sum(each for each in symbols[:count] if each < 3)
+    deltas = chance.randbytes(max(0, size + chance.choice([0, 0, 0, 0, 3, -1, -size])))
+    first = next_ - chance.choice([0, 1, 20, 300, DEPARTURES, 0x8000, chance.randrange(0x10000)]) & 0xFFFF
+    reference = chance.choice([0, 1, 1000, 0x7FFFFF, 0x800000, 0xFFFFFF, chance.randrange(1 << 24)])
+    head = first.to_bytes(2, "big") + count.to_bytes(2, "big") + reference.to_bytes(3, "big") + b"\x07"
+    feedback = b"\x8f\xcd\0\0" + bytes(8) + head + chunks + deltas
+    return feedback[: chance.choice([len(feedback)] * 9 + [chance.randrange(len(feedback))])]
+
+
+@pytest.mark.parametrize("seed", range(examples(4, deep=100)))
+def test_the_fast_path_reads_any_feedback_as_python_does(seed: int) -> None:
+    chance = random.Random(seed)
+    library = fastpath.load()
+    assert library is not None, "the fast path is not compiled: `make test` does that"
+    fast = fastpath.FastPath(library, -1, (0, 0), Inbox(SLOTS_IN), Outbox(SLOTS_OUT), longest_batch=1)
+    worlds = Departures(), Departures()
+    next_ = chance.choice([0, 1, 0xFFFE, DEPARTURES, 2**40])
+    for departures in worlds:
+        departures.next = next_
+    read, reported = 0, 0
+    for _ in range(300):
+        for _ in range(chance.choice([0, 1, 20, 300])):
+            size, now, probe = chance.randint(1, 1400), chance.random() * 1e6, chance.choice([0, 0, 7])
+            assert worlds[0].note(size, now, probe) == worlds[1].note(size, now, probe)
+        feedback = _any_feedback(chance, worlds[0].next)
+        compiled, interpreted = _in_c(fast, worlds[0], feedback), _in_python(worlds[1], feedback)
+        assert compiled == interpreted
+        assert bytes(ffi.buffer(worlds[0].memory)) == bytes(ffi.buffer(worlds[1].memory))
+        if isinstance(compiled, list):
+            read, reported = read + 1, reported + len(compiled[0])
+    # Both would agree about anything if they refused it.
+    assert read > 100
+    assert reported > 500

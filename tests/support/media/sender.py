@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from media.congestion.acknowledgement import Acknowledgement
+from media.congestion.acknowledgement import Acknowledgement, Report
 from media.congestion.estimator import Estimator
 from tests.support.media.path import Path
 
@@ -95,7 +95,7 @@ class Run:
             (reported if is_reported else rest).append(packet)
         self._waiting = rest
         acknowledged = [Acknowledgement(sent, arrives, size) for sent, arrives, size in reported]
-        self.estimator.acknowledge(acknowledged, self.now, self.path.delay + self.back)
+        self.estimator.acknowledge(Report.of(acknowledged), self.now, self.path.delay + self.back)
 
     def _note(self) -> None:
         seconds = self.now - self._noted_at

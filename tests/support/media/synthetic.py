@@ -365,6 +365,7 @@ class Peer:
             firsts = inbox.view[: count * SLOT : SLOT].tobytes()
             seconds = inbox.view[1 : count * SLOT : SLOT].tobytes()
             self.received += len(seconds.translate(None, _NO_RTP))
+            self.heard(inbox, count)
             if min(firsts) < 64:
                 for slot, first in enumerate(firsts):
                     if first < 64:
@@ -374,6 +375,9 @@ class Peer:
                 break
         self.datagrams += total
         return total
+
+    def heard(self, inbox: Inbox, count: int) -> None:
+        """Look at the datagrams that have just arrived. The inbox has this many."""
 
     def _take(self, first: int, datagram: bytes) -> None:
         """Handle a STUN or DTLS datagram."""

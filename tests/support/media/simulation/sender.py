@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import inf
 
+from media.congestion.acknowledgement import Report
 from media.congestion.estimator import Estimator
 from media.forward import rtcp, rtp
 from media.forward.departures import Departures
@@ -205,7 +206,7 @@ class Sender:
         """Follow the node's feedback on when packets arrived."""
         now, estimator = self._loop.time(), self.estimator
         acknowledged = self._departures.acknowledge(rtcp.read_transport_feedback(feedback))
-        estimator.acknowledge(acknowledged, now, self.round_trip)
+        estimator.acknowledge(Report.of(acknowledged), now, self.round_trip)
         self._allow()
         if self.camera is None or estimator.is_congested:
             return
