@@ -12,9 +12,10 @@ Chromium's pacer sends frames of this size. The participants' frames and audio p
 `--smooth` the 150 packets are spread evenly instead. By default both patterns are measured, in separate columns.
 
 The columns "layered" are about participants that also use simulcast and transport-wide feedback
-(`benchmarks/layered.py`). They are measured in the same turns, as soon as all receivers get the largest layers. "Layered
-ratio" is their cost of a packet divided by that of the others. "Of largest" is the share of the packets of audio and of
-the largest layers that arrived. If it is below 1, receivers got smaller layers, so the ratio cannot be compared.
+(`benchmarks/layered.py`). They are measured in the same turns, as soon as all receivers get the largest layers.
+"Layered ratio" is their cost of a packet divided by that of the others. "Of largest" is the share of the packets of
+audio and of the largest layers that arrived. If it is below 1, receivers got smaller layers, so the ratio cannot be
+compared.
 
 The node uses its compiled fast path. Without it, or with `--python`, Python alone forwards.
 
