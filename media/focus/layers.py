@@ -1,7 +1,7 @@
 """Choose the layer of each video that each receiver gets, and probe for the bandwidth that the next layer needs."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -42,8 +42,6 @@ CONGESTED_SECONDS = 1.0
 FLOOD, FLOOD_QUEUE = 1.5, 0.2
 # After a congestion, two key frames for the same leg are this many seconds apart.
 KEY_FRAME_STEP = 0.1
-
-
 # A layer with this share of a tile's width is wide enough for it. A tile that is MAIN times as wide as the others comes
 # before them.
 ENOUGH, MAIN = 0.8, 1.5
@@ -64,6 +62,11 @@ class _State:
     chosen_at: float = 0.0
     key_frame_at: float = 0.0
     patience: Patience = field(default_factory=Patience)
+
+    def changed(self, steps: int, now: float) -> None:
+        """Record by how many layers a video has risen; fallen if negative."""
+        if steps:
+            self.patience.rose(now) if steps > 0 else self.patience.fell(now)
 
     def next_key_frame(self, at: float) -> float:
         """Return when the next key frame may be requested, if its packets would queue until `at`."""
@@ -176,20 +179,16 @@ class LayerChoice:
         demands = [video.demand(main) for video in videos.values() if video.layers]
         if not demands:
             return
-        budget = self._budget(leg)
         may_raise = state.patience.may_raise(leg.downlink.estimate or inf, now)
-        if now - leg.downlink.congested_at >= CONGESTED_SECONDS:
-            budget = max(budget, sum(each.rate(each.present) for each in demands))
-            if may_raise and not leg.can_pad and all(each.present == PAUSED for each in demands):
-                # No probe can be sent, so the estimate does not grow. Try one video.
-                budget = max(budget, min((1 + SPARE) * each.rates[0] for each in demands))
+        is_calm = now - leg.downlink.congested_at >= CONGESTED_SECONDS
+        budget = self._budget(leg)
+        if is_calm:
+            budget = max(budget, _kept(leg, demands, may_raise=may_raise))
         chosen = allocate(budget, [each.within(int(may_raise)) for each in demands])
-        pauses = [each.video for each in demands if chosen[each.video] == PAUSED != each.present]
-        least = sum(each.rates[0] for each in demands if each.present != PAUSED)
-        if not state.patience.may_pause(budget / least if least else inf, now):
+        if not state.patience.may_pause(_share(demands, budget), now):
+            pauses = [each.video for each in demands if chosen[each.video] == PAUSED != each.present]
             chosen |= dict.fromkeys(pauses, 0)
-        is_flooded = sum(each.rate(each.present) for each in demands) > FLOOD * budget
-        queue = max(leg.downlink.queue, FLOOD_QUEUE if is_flooded else 0.0)
+        queue = _queue(leg, demands, budget)
         for demand in demands:
             video = videos[demand.video]
             place = self._ready(video, chosen[demand.video], demand.present)
@@ -199,10 +198,9 @@ class LayerChoice:
                     # one must not find the queue full.
                     video.ladder.cut(leg.id, state.next_key_frame(now + queue))
                 self._give(leg, video, place)
-                if place != demand.present:
-                    state.patience.rose(now) if place > demand.present else state.patience.fell(now)
+                state.changed(place - demand.present, now)
         wanted = most(demands)
-        if wanted > budget and now - leg.downlink.congested_at >= CONGESTED_SECONDS:
+        if wanted > budget and is_calm:
             self._probe(leg, state, leg.downlink.estimate + wanted - budget, now)
 
     def _ready(self, video: _Video, place: int, present: int) -> int:
@@ -264,6 +262,30 @@ class LayerChoice:
         await asyncio.sleep(RESULT_SECONDS)
         if estimator.rate > SHOWN * before:
             state.probe_at, state.wait = 0.0, FIRST_WAIT
+
+
+def _kept(leg: Leg, demands: Collection[Demand[Track]], *, may_raise: bool) -> float:
+    """Return the bits per second that a leg may keep without congestion, whatever its estimate says."""
+    if may_raise and not leg.can_pad and all(each.present == PAUSED for each in demands):
+        # No probe can be sent, so the estimate does not grow. Try one video.
+        return min((1 + SPARE) * each.rates[0] for each in demands)
+    return _needed(demands)
+
+
+def _needed(demands: Iterable[Demand[Track]]) -> float:
+    """Return the bits per second of the present layers."""
+    return sum(each.rate(each.present) for each in demands)
+
+
+def _share(demands: Iterable[Demand[Track]], budget: float) -> float:
+    """Return the budget as a share of what the smallest layers of the videos need that are not paused."""
+    least = sum(each.rates[0] for each in demands if each.present != PAUSED)
+    return budget / least if least else inf
+
+
+def _queue(leg: Leg, demands: Iterable[Demand[Track]], budget: float) -> float:
+    """Return how long packets wait on the way to a leg, in seconds: as measured, or as it must be with these layers."""
+    return max(leg.downlink.queue, FLOOD_QUEUE if _needed(demands) > FLOOD * budget else 0.0)
 
 
 def _receivers_of_stopped(ladder: Ladder, active: Active) -> set[str]:
