@@ -171,15 +171,24 @@ def leg_lost(*, conference_id: str, participant_id: str, leg: str, by: Assignmen
 
     :param leg: the ID of the modification whose offer made the leg.
     """
+    found = _served(conference_id, participant_id, by, now)
+    if found is not None and leg == _newest_leg(*found):
+        locked, participant = found
+        remove(locked, participant, LeftReason.MEDIA_LOST)
+        locked.save()
+
+
+def _served(
+    conference_id: str, participant_id: str, by: Assignment, now: datetime
+) -> tuple[LockedConference, Participant] | None:
+    """Lock a conference, and return it with a participant that has joined; None if the node does not serve both."""
     try:
         locked = lock(conference_id, now=now)
         participant = locked.participant(participant_id)
     except NotFoundError:
-        return
-    served = by == Assignment(locked.conference.media_node, locked.conference.generation)
-    if served and participant.is_joined and leg == _newest_leg(locked, participant):
-        remove(locked, participant, LeftReason.MEDIA_LOST)
-        locked.save()
+        return None
+    is_served = by == Assignment(locked.conference.media_node, locked.conference.generation)
+    return (locked, participant) if is_served and participant.is_joined else None
 
 
 def _newest_leg(locked: LockedConference, participant: Participant) -> str | None:
@@ -216,13 +225,9 @@ def record_connection(
 
     :param since: when the connection changed. The node reports it later, because it waits for a lasting change.
     """
-    try:
-        locked = lock(conference_id, now=now)
-        participant = locked.participant(participant_id)
-    except NotFoundError:
-        return
-    served = by == Assignment(locked.conference.media_node, locked.conference.generation)
-    if served and participant.is_joined:
+    found = _served(conference_id, participant_id, by, now)
+    if found is not None:
+        locked, participant = found
         locked.tell(participant, ConnectionChanged(participant=participant.pk, connection=verdict, since=since))
         locked.send_events()
 

@@ -266,27 +266,25 @@ async def suddenly_narrow(call: Call) -> Measures:
 @plan("500 kbit/s to free")
 async def free_again(call: Call) -> Measures:
     """The row of the table."""
+    return await _widened(call, None, 10)
+
+
+async def _widened(call: Call, rate: float | None, seconds: float) -> Measures:
+    """Narrow carol's downlink for a while, and then widen it."""
     await meet(call)
     await call.pass_time(SETTLED)
     narrow(call, 500_000)
     await call.pass_time(6)
-    narrow(call, None)
+    narrow(call, rate)
     since = call.now
-    await call.pass_time(10)
+    await call.pass_time(seconds)
     return {"top layer after": first_shown(call, since, lambda place: place == TOP), **others(call, since)}
 
 
 @plan("500 kbit/s to 4 Mbit/s")
 async def wide_again(call: Call) -> Measures:
     """As "500 kbit/s to free", but the path still has a limit, which is twice what is sent."""
-    await meet(call)
-    await call.pass_time(SETTLED)
-    narrow(call, 500_000)
-    await call.pass_time(6)
-    narrow(call, 4_000_000)
-    since = call.now
-    await call.pass_time(16)
-    return {"top layer after": first_shown(call, since, lambda place: place == TOP), **others(call, since)}
+    return await _widened(call, 4_000_000, 16)
 
 
 @plan("150 kbit/s")
